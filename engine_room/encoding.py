@@ -1,0 +1,222 @@
+"""`Sound`, uploads decoded to it, and sound encoded to what clients ask for.
+
+Whole files in mp3, wav and flac are pydub's work (with the ffmpeg that imageio-ffmpeg ships); streams
+and the other formats are encoded block by block in process by PyAV. Knows no engine.
+"""
+
+import io
+import struct
+import warnings
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine_room.errors import InvalidAudio
+
+Samples = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """Mono sound: float32, (samples,), -1…1."""
+
+    samples: Samples
+    rate_hz: int
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return len(self.samples) / self.rate_hz
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One output format: its content type, and PyAV's container and codec for it."""
+
+    media_type: str
+    container: str
+    codec: str
+    bit_rate: int | None = None
+    by_pydub: bool = False
+
+
+FORMATS = {
+    "mp3": Format("audio/mpeg", "mp3", "libmp3lame", 96_000, by_pydub=True),
+    "wav": Format("audio/wav", "s16le", "pcm_s16le", by_pydub=True),
+    "flac": Format("audio/flac", "flac", "flac", by_pydub=True),
+    "opus": Format("audio/ogg", "ogg", "libopus", 48_000),
+    "aac": Format("audio/aac", "adts", "aac", 96_000),
+    "pcm": Format("audio/pcm;rate=24000;channels=1", "s16le", "pcm_s16le"),
+}
+# No tag, no Xing frame: so two mp3 answers can be joined by appending one to the other.
+PLAIN_MP3 = {"write_xing": "0", "id3v2_version": "0", "write_id3v1": "0"}
+# What an upload may be. FFmpeg knows 300 more, some of which name other files or addresses and would be
+# led there by the upload: ffconcat and HLS read local files, SDP listens on the network for 20 s.
+CONTAINERS = "aac,aiff,amr,asf,au,avi,caf,flac,flv,matroska,mov,mp3,mpeg,mpegts,ogg,w64,wav"
+
+
+def decode(data: bytes, rate_hz: int) -> Sound:
+    """An upload of any container and label as mono sound; what it is, is read from its content.
+
+    Whole file in memory. A file that breaks off gives what came before. Raises InvalidAudio.
+    """
+    import av  # late: 0.1 s of imports that the server's start need not wait for
+
+    if not data:
+        raise InvalidAudio("The uploaded file is empty.")
+    blocks: list[NDArray[np.int16]] = []
+    resampler = av.AudioResampler(format="s16", layout="mono", rate=rate_hz)
+    try:
+        with av.open(
+            io.BytesIO(data), metadata_errors="ignore", options={"format_whitelist": CONTAINERS}
+        ) as container:
+            if not container.streams.audio:
+                raise InvalidAudio("The uploaded file has no audio in it.")
+            for frame in _valid_frames(container):
+                frame.pts = None  # broken timestamps must not stop the resampler
+                blocks += (part.to_ndarray()[0] for part in resampler.resample(frame))
+            if blocks:
+                blocks += (part.to_ndarray()[0] for part in resampler.resample(None))
+    except (av.FFmpegError, ValueError) as error:
+        if not blocks:
+            raise InvalidAudio(
+                "The uploaded file is not audio that can be decoded; send wav, mp3, flac, m4a, mp4, "
+                "ogg, opus, webm or aac."
+            ) from error
+    if not blocks:
+        raise InvalidAudio("The uploaded file has no sound in it.")
+    return Sound(np.concatenate(blocks).astype(np.float32) / np.float32(32_768), rate_hz)
+
+
+def _valid_frames(container: Any) -> Any:
+    """The decoded frames of the first audio stream, damaged packets left out."""
+    import av
+
+    # Packet by packet: container.decode() is a generator, and ends for good at the first damage.
+    for packet in container.demux(audio=0):
+        try:
+            yield from packet.decode()
+        except av.error.InvalidDataError:
+            continue
+
+
+def as_int16(samples: Samples) -> NDArray[np.int16]:
+    """Float samples as 16-bit ones, out-of-range values held at the ends of the range."""
+    return (np.clip(samples, -1, 1) * 32_767).astype(np.int16)
+
+
+class Encoder:
+    """Blocks of sound to bytes of one format, as they come. Not thread-safe.
+
+    `add` and `finish` give the bytes that are ready, perhaps none; their concatenation is the file.
+    A wav begins with a full 44-byte header whose sizes say "unknown" (all ones), as nobody knows yet.
+    """
+
+    def __init__(self, name: str, rate_hz: int) -> None:
+        import av
+
+        self._sink = _Sink()
+        format_ = FORMATS[name]
+        if name == "wav":
+            self._sink.write(_wav_header(rate_hz))
+        options = PLAIN_MP3 if name == "mp3" else {}
+        self._container = av.open(self._sink, "w", format=format_.container, options=options)
+        stream: Any = self._container.add_stream(format_.codec, rate=rate_hz, layout="mono")
+        if format_.bit_rate:
+            stream.bit_rate = format_.bit_rate
+        self._stream = stream
+        self._rate_hz = rate_hz
+        self._num_samples = 0
+
+    def add(self, samples: Samples) -> bytes:
+        """Encode one more block: float32, (samples,), at the rate given at the start."""
+        import av
+
+        if len(samples):
+            frame = av.AudioFrame.from_ndarray(
+                as_int16(samples)[np.newaxis], format="s16", layout="mono"
+            )
+            frame.rate = self._rate_hz
+            frame.pts = self._num_samples
+            self._num_samples += len(samples)
+            self._container.mux(self._stream.encode(frame))
+        return self._sink.take()
+
+    def finish(self) -> bytes:
+        """The rest of the file."""
+        self._container.mux(self._stream.encode(None))
+        self._container.close()
+        return self._sink.take()
+
+
+class _Sink(io.RawIOBase):
+    """A file that only remembers what was written since the last `take`; it cannot seek."""
+
+    def __init__(self) -> None:
+        self._written = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._written += data
+        return len(data)
+
+    def take(self) -> bytes:
+        taken = bytes(self._written)
+        self._written.clear()
+        return taken
+
+
+def _wav_header(rate_hz: int, num_data_bytes: int = 0xFFFF_FFFF - 36) -> bytes:
+    """The canonical 44 bytes: 16-bit mono PCM."""
+    riff = struct.pack("<4sI4s", b"RIFF", num_data_bytes + 36, b"WAVE")
+    fmt = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, rate_hz, rate_hz * 2, 2, 16)
+    return riff + fmt + struct.pack("<4sI", b"data", num_data_bytes)
+
+
+def with_true_sizes(name: str, data: bytes) -> bytes:
+    """A finished stream as a file: a wav's header gets the sizes that were unknown when it began."""
+    if name != "wav":
+        return data
+    rate_hz = int(struct.unpack_from("<I", data, 24)[0])
+    return _wav_header(rate_hz, len(data) - 44) + data[44:]
+
+
+def encode(sound: Sound, name: str) -> bytes:
+    """A whole sound as a file of one of FORMATS."""
+    format_ = FORMATS[name]
+    if not format_.by_pydub:
+        encoder = Encoder(name, sound.rate_hz)
+        return encoder.add(sound.samples) + encoder.finish()
+    segment = _pydub()(
+        data=as_int16(sound.samples).tobytes(),
+        sample_width=2,
+        frame_rate=sound.rate_hz,
+        channels=1,
+    )
+    parameters = [part for option, value in PLAIN_MP3.items() for part in (f"-{option}", value)]
+    file = segment.export(
+        io.BytesIO(),
+        format=name,
+        bitrate=str(format_.bit_rate) if format_.bit_rate else None,
+        parameters=parameters if name == "mp3" else None,
+    )
+    return bytes(file.getvalue())
+
+
+@cache
+def _pydub() -> Any:
+    """pydub's AudioSegment, told where the ffmpeg of imageio-ffmpeg is."""
+    import imageio_ffmpeg
+
+    with warnings.catch_warnings():
+        # At import pydub 0.25.1 warns that there is no ffmpeg on the PATH (we bring our own), and Python
+        # of its old syntax and of audioop; none of it is the user's to mend.
+        warnings.simplefilter("ignore")
+        from pydub import AudioSegment
+    AudioSegment.converter = imageio_ffmpeg.get_ffmpeg_exe()
+    return AudioSegment

@@ -1,0 +1,219 @@
+"""Every way a request can fail, each with its HTTP status, OpenAI type and code.
+
+Raise the class that says what went wrong where the fact is first known; the one exception handler in
+`openai_api` turns it into the body and headers that OpenAI's clients read. Knows no web framework.
+"""
+
+from collections.abc import Iterable
+
+
+class ApiError(Exception):
+    """A failure with an answer for the client; subclasses fix the status, type and code."""
+
+    status = 500
+    type = "server_error"
+    code: str | None = None
+    # True or False answers a client that asks "shall I try again?"; None leaves it to the status.
+    should_retry: bool | None = None
+    retry_after_s: int | None = None
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code or self.code
+
+    def body(self) -> dict[str, dict[str, str | None]]:
+        """The JSON body, in OpenAI's shape: all four keys, always."""
+        return {
+            "error": {
+                "message": self.message,
+                "type": self.type,
+                "param": self.param,
+                "code": self.code,
+            }
+        }
+
+    def headers(self) -> dict[str, str]:
+        """The headers that tell a client whether and when to try again."""
+        headers = {}
+        if self.should_retry is not None:
+            headers["x-should-retry"] = str(self.should_retry).lower()
+        if self.retry_after_s is not None:
+            headers["Retry-After"] = str(self.retry_after_s)
+        return headers
+
+
+class InvalidRequest(ApiError):
+    """The body says something that cannot be done; `param` names the field."""
+
+    status = 400
+    type = "invalid_request_error"
+
+
+class UnsupportedValue(InvalidRequest):
+    """A field holds a value that is not among those there are."""
+
+    code = "unsupported_value"
+
+    def __init__(self, param: str, value: object, allowed: Iterable[str]) -> None:
+        super().__init__(
+            f"{param} {quoted(value)} is not supported; use one of: {', '.join(allowed)}.",
+            param=param,
+        )
+
+
+class ContextLengthExceeded(InvalidRequest):
+    """The prompt does not fit the model's context; nothing is ever cut silently."""
+
+    code = "context_length_exceeded"
+
+    def __init__(self, num_prompt_tokens: int, num_context_tokens: int) -> None:
+        super().__init__(
+            f"The messages make a prompt of {num_prompt_tokens} tokens, but this model's context "
+            f"holds {num_context_tokens} tokens, one of them at least for the answer. "
+            "Shorten the messages.",
+            param="messages",
+        )
+
+
+class InvalidAudio(InvalidRequest):
+    """An upload that holds no sound we can decode."""
+
+    code = "invalid_audio"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, param="file")
+
+
+class InvalidApiKey(ApiError):
+    """Keys are configured, and the request carries none of them."""
+
+    status = 401
+    type = "invalid_request_error"
+    code = "invalid_api_key"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Incorrect or missing API key: send one of this server's OPENAI_API_KEYS as "
+            "'Authorization: Bearer <key>'."
+        )
+
+
+class NotFound(ApiError):
+    """There is nothing under this path."""
+
+    status = 404
+    type = "invalid_request_error"
+
+
+class ModelNotFound(NotFound):
+    """No model of this name for this purpose."""
+
+    code = "model_not_found"
+
+    def __init__(self, model: str, known: Iterable[str]) -> None:
+        super().__init__(
+            f"The model {quoted(model)} does not exist here; there are: {', '.join(known)}.",
+            param="model",
+        )
+
+
+class VoiceNotFound(NotFound):
+    """No voice of this name."""
+
+    code = "voice_not_found"
+
+    def __init__(self, voice: str, known: Iterable[str]) -> None:
+        super().__init__(
+            f"The voice {quoted(voice)} does not exist here; there are: {', '.join(known)}.",
+            param="voice",
+        )
+
+
+class MethodNotAllowed(ApiError):
+    """The path is there, but not for this method."""
+
+    status = 405
+    type = "invalid_request_error"
+
+
+class FileTooLarge(ApiError):
+    """The upload is over the limit."""
+
+    status = 413
+    type = "invalid_request_error"
+    code = "file_too_large"
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(
+            f"The upload is larger than this server takes ({limit_bytes:,} bytes; "
+            "the setting MAX_UPLOAD_BYTES).",
+            param="file",
+        )
+
+
+class QueueFull(ApiError):
+    """As many requests wait as the server holds; this one may come back soon."""
+
+    status = 429
+    type = "rate_limit_exceeded"
+    code = "rate_limit_exceeded"
+    retry_after_s = 5
+
+    def __init__(self, part: str, max_queued: int) -> None:
+        super().__init__(
+            f"{max_queued} requests already wait for {part} (the setting MAX_QUEUED). "
+            f"Try again in {self.retry_after_s} seconds."
+        )
+
+
+class Unavailable(ApiError):
+    """A part of the server cannot answer until somebody mends it; the message says how."""
+
+    status = 503
+    type = "service_unavailable_error"
+    code = "unavailable"
+    should_retry = False
+
+    def __init__(self, reason: str, mend: str | None = None) -> None:
+        super().__init__(f"{reason} {mend}" if mend else reason)
+        self.reason = reason
+        self.mend = mend
+
+
+class ShuttingDown(ApiError):
+    """The server was told to stop before this answer was done."""
+
+    status = 503
+    type = "service_unavailable_error"
+    code = "overloaded"
+    retry_after_s = 5
+
+    def __init__(self) -> None:
+        super().__init__("The server is stopping; this answer was not finished.")
+
+
+class ClientGone(ApiError):
+    """The client hung up; nobody reads the answer (status 499, as nginx has it)."""
+
+    status = 499
+    type = "client_gone"
+
+    def __init__(self) -> None:
+        super().__init__("The client hung up before the answer was done.")
+
+
+class InternalError(ApiError):
+    """A fault of ours. Deterministic for all we know, so clients should not repeat it."""
+
+    should_retry = False
+
+    def __init__(self) -> None:
+        super().__init__("The server failed on this request; its log says why.")
+
+
+def quoted(value: object, max_chars: int = 100) -> str:
+    """The value as a client wrote it, short enough for a message and safe to encode."""
+    text = str(value).encode("utf-8", "replace").decode()
+    return repr(text if len(text) <= max_chars else text[:max_chars] + "…")

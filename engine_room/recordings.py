@@ -1,0 +1,85 @@
+"""The newest speech, kept as files in `audio/` under readable names.
+
+A thread of its own writes and removes, so that no answer waits for the disk. Only files named as this
+module names them are ever removed.
+"""
+
+import logging
+import os
+import queue
+import re
+import threading
+import time
+from datetime import datetime
+from pathlib import Path
+
+from engine_room.settings import Settings
+
+log = logging.getLogger(__name__)
+OWN_NAME = re.compile(r"^\d{8}-\d{6}-\d{3}_[\w.-]+_[\w-]*\.(?:mp3|wav|flac|opus|aac|pcm)$")
+MAX_WORDS_CHARS = 40
+
+
+class Recordings:
+    """Keeps at most `audio_keep_files` files and `audio_keep_mb` megabytes; 0 of either keeps nothing."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._folder = settings.audio_dir
+        self._max_files = settings.audio_keep_files
+        self._max_bytes = settings.audio_keep_mb * 1_000_000
+        self._queue: queue.Queue[tuple[str, bytes] | None] = queue.Queue()
+        self._thread = threading.Thread(target=self._run, name="recordings", daemon=True)
+
+    def open(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def close(self, timeout_s: float = 5) -> None:
+        """Write what is still queued, and end the thread."""
+        self._queue.put(None)
+        self._thread.join(timeout_s)
+
+    def keep(self, data: bytes, voice: str, text: str, format_name: str) -> None:
+        """Have a finished file kept; returns at once. Callable from any thread."""
+        if self._max_files and self._max_bytes:
+            now = datetime.now()
+            stamp = f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03d}"
+            words = re.sub(r"[^\w]+", "-", text)[:MAX_WORDS_CHARS].strip("-").lower()
+            voice = re.sub(r"[^\w.-]+", "-", voice)
+            self._queue.put((f"{stamp}_{voice}_{words}.{format_name}", data))
+
+    def _run(self) -> None:
+        while (item := self._queue.get()) is not None:
+            try:
+                self._write(*item)
+                self._prune()
+            except OSError as error:
+                log.warning("speech is not kept in %s: %s", self._folder, error)
+
+    def _write(self, name: str, data: bytes) -> None:
+        """The whole file or none: written beside its place, then renamed."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        partial = self._folder / f".{name}.partial"
+        try:
+            partial.write_bytes(data)
+            os.replace(partial, self._folder / name)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
+
+    def _prune(self) -> None:
+        own = sorted(path for path in self._folder.iterdir() if OWN_NAME.match(path.name))
+        sizes = [path.stat().st_size for path in own]
+        total, count = sum(sizes), len(own)
+        for path, size in zip(own, sizes, strict=True):
+            if count <= self._max_files and total <= self._max_bytes:
+                return
+            path.unlink(missing_ok=True)
+            total, count = total - size, count - 1
+
+
+def remove_partials(folder: Path, older_than_s: float = 3600) -> None:
+    """Remove what a crash in the middle of a write may have left."""
+    for path in folder.glob(".*.partial"):
+        if time.time() - path.stat().st_mtime > older_than_s:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,373 @@
+"""The bodies of OpenAI's API as Pydantic models, in the order of its reference.
+
+Requests take unknown fields (and ignore them), and a null means the field's default. Answers state
+what we send; both are what `/docs` shows.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+
+def _encodable(text: str) -> str:
+    """JSON can carry half a surrogate pair (a client cut an emoji in two); no encoding can."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"character {error.start} is half of a surrogate pair") from error
+    return text
+
+
+Text = Annotated[str, AfterValidator(_encodable)]
+Ratio = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Penalty = Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)]
+
+
+class Body(BaseModel):
+    """A request body: unknown fields are ignored, nulls mean "default"."""
+
+    model_config = ConfigDict(extra="ignore", protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nulls_mean_default(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            return {name: value for name, value in data.items() if value is not None}
+        return data
+
+
+class Example(BaseModel):
+    """An answer body."""
+
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
+
+
+# ---------------------------------------------------------------- errors
+
+
+class ErrorDetail(Example):
+    """What went wrong."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorBody(Example):
+    """Every failure has this body."""
+
+    error: ErrorDetail
+
+
+# ---------------------------------------------------------------- audio: speech
+
+
+class VoiceReference(Body):
+    """A voice named by an object, as OpenAI's custom voices are."""
+
+    id: str
+
+
+class SpeechRequest(Body):
+    """Text to be spoken."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "model": "tts-1",
+                    "voice": "alloy",
+                    "input": "Hello, this is a test message.",
+                    "speed": 1.0,
+                    "response_format": "mp3",
+                    "stream": False,
+                }
+            ]
+        }
+    )
+
+    input: Text = Field(description="Text to convert to speech.")
+    model: str = Field("tts-1", description="Speech model; see `/v1/audio/models`.")
+    voice: str | VoiceReference = Field("alloy", description="Voice id; see `/v1/audio/voices`.")
+    response_format: str = Field("mp3", description="mp3, wav, flac, opus, aac or pcm.")
+    speed: float = Field(
+        1.0, ge=0.25, le=4, allow_inf_nan=False, description="Pace; the pitch stays."
+    )
+    stream: bool = Field(False, description="Send the sound while it is being made.")
+    language: str = Field("", description="Language of the text; empty: found out from it.")
+
+
+# ---------------------------------------------------------------- audio: transcription
+
+
+class TranscriptionRequest(Body):
+    """Speech to be written down: the fields beside the file."""
+
+    model: str = Field("whisper-1", description="Transcription model.")
+    language: str = Field("", description="Language spoken, as `en` or `en-US`; empty: detected.")
+    prompt: Text = Field("", description="Text that sets the style and the spelling of names.")
+    response_format: str = Field("json", description="json, text, srt, vtt or verbose_json.")
+    temperature: Ratio = Field(0, description="Randomness; 0 is best for most speech.")
+    timestamp_granularities: list[Literal["word", "segment"]] = Field(default_factory=list)
+
+
+class InputAudio(Body):
+    """An upload inside JSON, as Open WebUI can send it."""
+
+    data: str = Field(description="The file, base64.")
+    format: str = Field("", description="Its format; the content decides.")
+
+
+class JsonTranscriptionRequest(TranscriptionRequest):
+    """The JSON form of a transcription request."""
+
+    input_audio: InputAudio
+
+
+def transcription_body() -> dict[str, Any]:
+    """The request body of the transcription route for `/openapi.json`: multipart, or JSON."""
+    fields = TranscriptionRequest.model_json_schema()["properties"]
+    file = {"type": "string", "format": "binary", "description": "The audio file."}
+    forms = {
+        "multipart/form-data": {"file": file},
+        "application/json": {"input_audio": InputAudio.model_json_schema()},
+    }
+    content = {
+        media_type: {
+            "schema": {"type": "object", "required": list(own), "properties": own | fields}
+        }
+        for media_type, own in forms.items()
+    }
+    return {"requestBody": {"required": True, "content": content}}
+
+
+class Transcription(Example):
+    """What was said."""
+
+    text: str
+
+
+# ---------------------------------------------------------------- chat
+
+
+class Part(Body):
+    """One part of a message's content."""
+
+    type: str = Field("text", description="Only text (and refusal) for the models of this server.")
+    text: Text = ""
+    refusal: Text = ""
+
+
+class Message(Body):
+    """One message of a conversation."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: Text | list[Part] = ""
+    name: str = ""
+    tool_calls: list[dict[str, Any]] = Field(default_factory=list)
+    tool_call_id: str = ""
+
+
+class StreamOptions(Body):
+    """What a stream carries beside the text."""
+
+    include_usage: bool = False
+
+
+class ChatRequest(Body):
+    """A conversation to be continued."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "model": "mistral-7b-instruct-v0.2",
+                    "messages": [{"role": "user", "content": "Hello, how are you?"}],
+                    "temperature": 0.7,
+                    "max_tokens": 100,
+                    "stream": False,
+                }
+            ]
+        }
+    )
+
+    model: str = Field("", description="Chat model; see `/v1/models`. Empty: the default one.")
+    messages: list[Message] = Field(min_length=1)
+    max_tokens: int | None = Field(None, ge=1, description="Longest answer, in tokens.")
+    max_completion_tokens: int | None = Field(None, ge=1, description="The newer name; it wins.")
+    temperature: float = Field(0.8, ge=0, le=100, allow_inf_nan=False)
+    top_p: Ratio = 0.95
+    top_k: int = Field(40, ge=-1, lt=2**31, description="0 or -1: all tokens.")
+    min_p: Ratio = 0.05
+    repeat_penalty: float = Field(1.0, gt=0, le=10, allow_inf_nan=False)
+    repetition_penalty: float | None = Field(None, gt=0, le=10, allow_inf_nan=False)
+    presence_penalty: Penalty = 0
+    frequency_penalty: Penalty = 0
+    seed: int = Field(-1, description="The same seed alone gives the same text; negative: random.")
+    stop: str | list[str] = Field(default_factory=list)
+    n: int = Field(1, ge=1, le=16, description="How many answers.")
+    stream: bool = False
+    stream_options: StreamOptions = StreamOptions()
+    response_format: dict[str, Any] = Field(default_factory=dict)
+    grammar: str = ""
+    logprobs: bool = False
+    tools: list[dict[str, Any]] = Field(default_factory=list)
+    tool_choice: str | dict[str, Any] = "auto"
+    functions: list[dict[str, Any]] = Field(default_factory=list)
+    function_call: str | dict[str, Any] = "auto"
+    chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
+
+
+class Usage(Example):
+    """How many tokens went in and came out."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class AnswerMessage(Example):
+    """The model's message."""
+
+    role: Literal["assistant"]
+    content: str
+    refusal: str | None
+
+
+class Choice(Example):
+    """One answer."""
+
+    index: int
+    message: AnswerMessage
+    logprobs: None
+    finish_reason: Literal["stop", "length"]
+
+
+class ChatCompletion(Example):
+    """A whole answer. `model` is the model that really gave it."""
+
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: Usage
+
+
+class Delta(Example):
+    """What came since the last chunk."""
+
+    role: Literal["assistant"] | None = None
+    content: str | None = None
+
+
+class ChunkChoice(Example):
+    """One answer's part of a chunk."""
+
+    index: int
+    delta: Delta
+    logprobs: None
+    finish_reason: Literal["stop", "length"] | None
+
+
+class ChatCompletionChunk(Example):
+    """One event of a streamed answer; `data: [DONE]` follows the last."""
+
+    id: str
+    object: Literal["chat.completion.chunk"]
+    created: int
+    model: str
+    choices: list[ChunkChoice]
+    usage: Usage | None = None
+
+
+# ---------------------------------------------------------------- models
+
+
+class Model(Example):
+    """One model. `root` is what really answers for this name."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str
+    root: str
+    type: Literal["chat", "speech", "transcription"]
+
+
+class ModelList(Example):
+    """The models."""
+
+    object: Literal["list"] = "list"
+    data: list[Model]
+
+
+class AudioModel(Example):
+    """One speech model."""
+
+    id: str
+    name: str
+    root: str
+
+
+class AudioModelList(Example):
+    """The speech models."""
+
+    object: Literal["list"] = "list"
+    data: list[AudioModel]
+    models: list[AudioModel]
+
+
+# ---------------------------------------------------------------- voices
+
+
+class Voice(Example):
+    """One voice. `value` and `label` say id and name again, for clients that read those."""
+
+    id: str
+    object: Literal["audio.voice"] = "audio.voice"
+    name: str
+    created_at: int
+    type: Literal["standard", "cloned"]
+    description: str
+    value: str
+    label: str
+
+
+class VoiceList(Example):
+    """The voices, under both names that clients look for."""
+
+    object: Literal["list"] = "list"
+    data: list[Voice]
+    voices: list[Voice]
+
+
+# ---------------------------------------------------------------- health
+
+
+class PartStatus(Example):
+    """One part of the server."""
+
+    status: Literal["ready", "loading", "unavailable"]
+    reason: str | None
+    mend: str | None
+
+
+class Parts(Example):
+    """All of them."""
+
+    chat: PartStatus
+    speech: PartStatus
+    voice_cloning: PartStatus
+    transcription: PartStatus
+
+
+class Health(Example):
+    """`ok`: chat, speech and transcription answer; `loading`: they will; `degraded`: some do;
+    `unavailable` (status 503): none does."""
+
+    status: Literal["ok", "loading", "degraded", "unavailable"]
+    parts: Parts

@@ -1,0 +1,93 @@
+"""Every knob, with default, unit and environment name; read once.
+
+A setting `some_name` is the environment variable `SOME_NAME`, the same line in `.env`, and the flag
+`--some-name` of `python openai_api.py`; the flag wins over the environment, that over `.env`.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PROJECT_DIR = Path(__file__).resolve().parent.parent
+
+
+def _in_project(path: Path) -> Path:
+    """A relative folder is meant from the project's folder, wherever the server is started."""
+    return path if path.is_absolute() else PROJECT_DIR / path
+
+
+def _split_keys(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(key.strip() for key in value.split(",") if key.strip())
+    return value
+
+
+Folder = Annotated[Path, AfterValidator(_in_project)]
+Keys = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_keys)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class Settings(BaseSettings):
+    """The server's settings, with their defaults."""
+
+    model_config = SettingsConfigDict(
+        env_file=PROJECT_DIR / ".env",
+        extra="ignore",
+        frozen=True,
+        cli_prog_name="openai_api.py",
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_hide_none_type=True,
+    )
+
+    host: str = Field(
+        "0.0.0.0", description="address to listen on; 127.0.0.1 for this machine only"
+    )
+    port: int = Field(8001, ge=0, le=65535, description="port to listen on")
+    openai_api_keys: Keys = Field(
+        (), description="comma-separated keys; when set, clients must send one of them"
+    )
+    open_audio_lists: bool = Field(
+        True, description="list voices and speech models without a key, as Open WebUI asks for them"
+    )
+    max_queued: int = Field(
+        256, ge=1, description="requests that may wait for each engine; past it 429"
+    )
+    max_upload_bytes: int = Field(25_000_000, ge=1, description="largest audio upload, in bytes")
+    stop_timeout_s: int = Field(
+        10, ge=0, description="seconds that running answers get to finish when the server stops"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="how much the log says"
+    )
+
+    models_dir: Folder = Field(Path("models"), description="folder of the model files")
+    voice_clones_dir: Folder = Field(Path("voice_clones"), description="folder of the voice clips")
+    audio_dir: Folder = Field(Path("audio"), description="folder of the kept speech")
+
+    chat_model: str = Field(
+        "",
+        description="model that answers for names without a file of their own; empty: the bundled one",
+    )
+    chat_context_tokens: int = Field(
+        8192,
+        ge=64,
+        description="context in tokens, at most; less where the model was trained on less",
+    )
+    chat_max_tokens: Count = Field(
+        0,
+        description="answer length in tokens where a request names none; 0: what the context holds",
+    )
+    chat_threads: Count = Field(0, description="threads of the chat model; 0: one per core")
+
+    speech_max_chars: int = Field(
+        20_000, ge=1, description="longest text for one speech request, in characters"
+    )
+    audio_keep_files: Count = Field(500, description="newest speech files kept; 0 keeps nothing")
+    audio_keep_mb: Count = Field(500, description="megabytes of speech kept; 0 keeps nothing")
+
+    transcription_threads: Count = Field(
+        0, description="threads of the transcription model; 0: one per core"
+    )

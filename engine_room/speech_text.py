@@ -1,0 +1,115 @@
+"""Text cut into pieces that can be spoken, the first one short, after a check that they can be.
+
+Knows no engine; the light voice speaks English, and what it cannot speak is refused here with the
+reason.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from anyascii import anyascii
+
+from engine_room.errors import InvalidRequest
+
+MAX_PIECE_CHARS = 300
+# Below this many letters, or this probability, a guess at the language is too often wrong (tried on
+# short English sentences with foreign names and words: the highest wrong guess was 0.93).
+MIN_LETTERS_TO_TELL = 20
+SURE = 0.97
+ENGLISH = {
+    "en",
+    "pcm",
+    "sco",
+}  # Nigerian Pidgin and Scots are what the detector mistakes English for
+# At most this share of letters of other scripts is read by its nearest Latin spelling ("Привет": Privet).
+MAX_FOREIGN_SHARE = 0.5
+ABBREVIATION = re.compile(r"(?:^|\s)(?:\w|Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|vs|No|etc|e\.g|i\.e)\.$")
+SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+|\s*\n\s*")
+CLAUSE_END = re.compile(r"(?<=[,;:—])\s+")
+
+
+def speakable_english(text: str, language: str) -> str:
+    """The text with letters of other scripts in Latin spelling. `language` is the request's, or empty.
+
+    Raises InvalidRequest when there is nothing to say, or when it is not English.
+    """
+    letters = [char for char in text if char.isalpha()]
+    if not letters and not any(char.isalnum() for char in text):
+        raise InvalidRequest("input has nothing in it that can be spoken.", param="input")
+    if language and re.split(r"[-_]", language.lower())[0] not in ("en", "eng", "english", "auto"):
+        raise _not_english(f"language {language!r} was asked for", "language")
+    foreign = [char for char in letters if not _is_latin(char)]
+    if len(foreign) > MAX_FOREIGN_SHARE * len(letters):
+        raise _not_english(f"input is written in another script ({foreign[0]!r})", "input")
+    if len(letters) >= MIN_LETTERS_TO_TELL:
+        guess, probability = _detector().classify(text)
+        if guess not in ENGLISH and probability >= SURE:
+            raise _not_english(f"input looks like another language ({guess})", "input")
+    return "".join(
+        char if _is_latin(char) or not char.isalpha() else anyascii(char) for char in text
+    )
+
+
+def _not_english(why: str, param: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"The default voices speak English only, and {why}. Other languages need a cloned voice "
+        "(XTTS, in models/xtts_v2): see the README.",
+        param=param,
+        code="unsupported_language",
+    )
+
+
+@cache
+def _is_latin(char: str) -> bool:
+    return unicodedata.name(char, "LATIN").startswith(
+        ("LATIN", "MODIFIER", "FEMININE", "MASCULINE")
+    )
+
+
+@cache
+def _detector() -> Any:
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier  # late: 0.3 s to load its tables
+
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+
+
+def pieces(text: str, max_chars: int = MAX_PIECE_CHARS) -> Iterator[str]:
+    """The text in pieces of at most `max_chars`, none empty, cut at a sentence, else a clause, else a
+    word, else anywhere. The first piece is one sentence, so that the sound starts soon."""
+    held = ""
+    is_first = True
+    for sentence in _sentences(text):
+        for part in _cut(sentence, max_chars):
+            if held and (is_first or len(held) + 1 + len(part) > max_chars):
+                yield held
+                held, is_first = part, False
+            else:
+                held = f"{held} {part}" if held else part
+    if held:
+        yield held
+
+
+def _sentences(text: str) -> Iterator[str]:
+    start = 0
+    for match in SENTENCE_END.finditer(text):
+        candidate = text[start : match.end()].strip()
+        if candidate and not ("\n" not in match.group() and ABBREVIATION.search(candidate)):
+            yield candidate
+            start = match.end()
+    if rest := text[start:].strip():
+        yield rest
+
+
+def _cut(sentence: str, max_chars: int) -> Iterator[str]:
+    while len(sentence) > max_chars:
+        window = sentence[: max_chars + 1]
+        ends = [match.end() for match in CLAUSE_END.finditer(window)]
+        at = ends[-1] if ends else window.rfind(" ") + 1
+        at = at if 0 < at <= max_chars else max_chars
+        yield sentence[:at].strip()
+        sentence = sentence[at:].strip()
+    if sentence:
+        yield sentence

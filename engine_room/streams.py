@@ -1,0 +1,175 @@
+"""The only place where engine threads meet the event loop: first event, hang-up, SSE framing.
+
+An engine's thread delivers into an `asyncio.Queue` with `call_soon_threadsafe`; a watcher task per
+request notices a hang-up. So nothing here blocks, and a failure before the first event is still an
+honest HTTP error.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Iterable
+from typing import Any, Protocol, TypeVar
+
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.requests import Request
+from starlette.responses import StreamingResponse
+
+from engine_room.errors import ApiError, ClientGone
+from engine_room.jobs import Deliver, Done, Engine, Event, Failed, Job
+
+log = logging.getLogger(__name__)
+PING_S = 10
+# A stream that has said nothing for this long starts with pings; until then a failure is an HTTP error.
+FIRST_EVENT_PATIENCE_S = 10
+Turn = TypeVar("Turn")
+
+
+class Stream:
+    """The items of one job, in order, on the event loop. Iterate it once; `result` is there after."""
+
+    def __init__(self, request: Request) -> None:
+        self.result: Any = None
+        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._peeked: Event | None = None
+        self._job: Job[Any] | None = None
+        self._watcher = asyncio.create_task(self._watch(request))
+
+    def submit(self, engine: Engine[Turn], turn: Turn) -> None:
+        """Hand the turn to the engine. Raises QueueFull, ShuttingDown."""
+        self._job = engine.submit(turn, self._deliverer())
+
+    def _deliverer(self) -> Deliver:
+        loop = asyncio.get_running_loop()
+
+        def deliver(event: Event) -> None:
+            try:
+                loop.call_soon_threadsafe(self._events.put_nowait, event)
+            except RuntimeError:  # the loop is closed: the server stopped, nobody waits any more
+                if self._job:
+                    self._job.cancel()
+
+        return deliver
+
+    async def _watch(self, request: Request) -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            continue
+        if self._job:
+            self._job.cancel()
+        self._events.put_nowait(Failed(ClientGone()))
+
+    async def peek(self, patience_s: float | None) -> None:
+        """Wait for the first event and raise it if it is a failure; give up waiting after a time."""
+        try:
+            self._peeked = await asyncio.wait_for(self._events.get(), patience_s)
+        except (TimeoutError, asyncio.TimeoutError):
+            return
+        if isinstance(self._peeked, Failed):
+            raise self._peeked.error
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Any:
+        event, self._peeked = self._peeked, None
+        if event is None:
+            event = await self._events.get()
+        if isinstance(event, Failed):
+            raise event.error
+        if isinstance(event, Done):
+            self.result = event.result
+            raise StopAsyncIteration
+        return event
+
+    async def collect(self) -> list[Any]:
+        """All items, once the job is done; a hang-up meanwhile cancels it and raises ClientGone."""
+        try:
+            return [item async for item in self]
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Forget the job: cancel what still runs of it. Every way out of an answer ends here."""
+        self._watcher.cancel()
+        if self._job:
+            self._job.cancel()
+
+
+async def open_stream(
+    request: Request, engine: Engine[Turn], turn: Turn, patience_s: float | None = None
+) -> Stream:
+    """Submit the turn and wait for its first event, whose failure is raised here, before any header.
+
+    With `patience_s`, an engine that is silent for longer (a long queue, a large model loading) does
+    not hold back the headers. Raises ApiError, ClientGone on a hang-up.
+    """
+    stream = Stream(request)
+    try:
+        stream.submit(engine, turn)
+        await stream.peek(patience_s)
+    except BaseException:
+        stream.close()
+        raise
+    return stream
+
+
+class Frames(Protocol):
+    """What turns a job's events into the JSON objects of one event stream."""
+
+    def opening(self) -> Iterable[object]:
+        """The objects before any item."""
+
+    def item(self, item: Any) -> Iterable[object]:
+        """The objects for one item."""
+
+    def closing(self, result: Any) -> Iterable[object]:
+        """The objects after the last item."""
+
+
+def sse(stream: Stream, frames: Frames, stop_timeout_s: float) -> EventSourceResponse:
+    """An event stream as OpenAI sends it: `data:` lines only, `[DONE]` last, comments as heartbeats.
+
+    A failure on the way is one last `data: {"error": …}` before `[DONE]`.
+    """
+
+    async def events() -> AsyncIterator[bytes]:
+        try:
+            for frame in frames.opening():
+                yield _data(frame)
+            async for item in stream:
+                for frame in frames.item(item):
+                    yield _data(frame)
+            for frame in frames.closing(stream.result):
+                yield _data(frame)
+        except ApiError as error:
+            yield _data(error.body())
+        finally:
+            stream.close()
+        yield b"data: [DONE]\n\n"
+
+    return EventSourceResponse(
+        events(),
+        ping=PING_S,
+        sep="\n",
+        ping_message_factory=lambda: ServerSentEvent(comment="ping", sep="\n"),
+        # Without a grace period sse-starlette cuts every stream the moment the server is told to stop.
+        shutdown_event=None,
+        shutdown_grace_period=stop_timeout_s,
+    )
+
+
+def _data(frame: object) -> bytes:
+    return b"data: " + json.dumps(frame, separators=(",", ":")).encode() + b"\n\n"
+
+
+def audio(stream: Stream, media_type: str) -> StreamingResponse:
+    """The job's blocks of bytes as they come; a failure on the way breaks the connection off."""
+
+    async def blocks() -> AsyncIterator[bytes]:
+        try:
+            async for block in stream:
+                yield block
+        finally:
+            stream.close()
+
+    return StreamingResponse(blocks(), media_type=media_type)

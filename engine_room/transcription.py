@@ -1,0 +1,37 @@
+"""The transcription engine: one thread that writes down what is said."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from engine_room.catalogue import Catalogue
+from engine_room.encoding import Sound
+from engine_room.jobs import Engine, Event, Job
+from engine_room.settings import Settings
+
+RATE_HZ = 16_000
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptionTurn:
+    """One request: 16 kHz sound, and the language spoken (ISO 639-1, or empty to detect it)."""
+
+    sound: Sound
+    language: str
+    prompt: str
+    temperature: float
+    words: bool
+
+
+def transcription_engine(settings: Settings, catalogue: Catalogue) -> Engine[TranscriptionTurn]:
+    """The engine, not yet open."""
+
+    def load() -> Callable[[Job[TranscriptionTurn]], Iterator[Event]]:
+        folder = catalogue.whisper_dir()
+        # Late: the server answers before this library is loaded.
+        from engine_room.transcription_whisper import WhisperModel
+
+        num_threads = settings.transcription_threads or os.cpu_count() or 1
+        return WhisperModel(folder, num_threads).answer
+
+    return Engine("transcription", load, settings.max_queued)

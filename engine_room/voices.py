@@ -1,0 +1,122 @@
+"""The voices: the standard ones, and the clips in `voice_clones/`.
+
+The folder is looked at anew each time, so a clip dropped in is a voice without a restart. Reads no
+audio and speaks nothing.
+"""
+
+import importlib.util
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from engine_room.errors import Unavailable, VoiceNotFound
+from engine_room.jobs import Status
+from engine_room.schemas import Voice
+from engine_room.settings import Settings
+from engine_room.standard_voices import STANDARD_VOICES, StandardVoice
+
+VoiceType = Literal["standard", "cloned"]
+CLIP_SUFFIXES = {".wav", ".mp3", ".flac", ".m4a", ".ogg"}
+
+
+@dataclass(frozen=True, slots=True)
+class ClonedVoice:
+    """A clip in `voice_clones/`, and the id it has as a voice."""
+
+    id: str
+    path: Path
+
+
+class Voices:
+    """The voices of one server. Thread-safe: it remembers nothing."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._clones_dir = settings.voice_clones_dir
+        self._models_dir = settings.models_dir
+
+    def cloned(self) -> list[ClonedVoice]:
+        """The clips, each under its file's name: without the suffix where that is unmistakable, else
+        with it, so that a new file never takes another one's id."""
+        if not self._clones_dir.is_dir():
+            return []
+        clips = sorted(
+            path
+            for path in self._clones_dir.iterdir()
+            if path.suffix.lower() in CLIP_SUFFIXES
+            and not path.name.startswith(".")
+            and path.is_file()  # not a folder, nor a link whose file is gone
+        )
+        stems = Counter(path.stem.lower() for path in clips)
+        taken = {stem for stem, count in stems.items() if count > 1} | set(STANDARD_VOICES)
+        return [
+            ClonedVoice(path.name if path.stem.lower() in taken else path.stem, path)
+            for path in clips
+        ]
+
+    def get(self, name: str) -> StandardVoice | ClonedVoice:
+        """The voice of this id, or clip of this file name. Raises VoiceNotFound."""
+        if standard := STANDARD_VOICES.get(name.strip().lower()):
+            return standard
+        cloned = self.cloned()
+        for voice in cloned:
+            if name in (voice.id, voice.path.name):
+                return voice
+        raise VoiceNotFound(name, [*STANDARD_VOICES, *(voice.id for voice in cloned)])
+
+    def listed(self) -> list[Voice]:
+        """All voices as the API shows them, the cloned ones first, as the guide has it."""
+        voices: list[StandardVoice | ClonedVoice] = [*self.cloned(), *STANDARD_VOICES.values()]
+        return [shown(voice) for voice in voices]
+
+    def cloning_status(self) -> Status:
+        """Whether cloned voices can speak, and if not, why and what mends it."""
+        if not importlib.util.find_spec("TTS"):
+            return Status(
+                "unavailable",
+                "The voice-cloning part (coqui-tts) is not installed.",
+                "Run: pip install -r requirements.txt",
+            )
+        folder = self._models_dir / "xtts_v2"
+        if not (folder / "model.pth").is_file():
+            return Status(
+                "unavailable",
+                f"The voice-cloning model is not there ({folder / 'model.pth'}).",
+                f"Put XTTS-v2's config.json, model.pth and vocab.json into {folder}; "
+                "its licence (CPML) allows non-commercial use only.",
+            )
+        return Status(
+            "unavailable",
+            "This version lists cloned voices but does not speak with them yet.",
+            "Use a standard voice, or update to a version that does.",
+        )
+
+    def check_speaks(self, voice: StandardVoice | ClonedVoice) -> StandardVoice:
+        """The voice, if there is an engine for it; never another in its place. Raises Unavailable."""
+        if isinstance(voice, StandardVoice):
+            return voice
+        status = self.cloning_status()
+        raise Unavailable(
+            f"The cloned voice {voice.id!r} cannot speak: {status.reason}", status.mend
+        )
+
+
+def shown(voice: StandardVoice | ClonedVoice) -> Voice:
+    """A voice as the API shows it."""
+    if isinstance(voice, ClonedVoice):
+        return _shown(voice.id, voice.path.name, "cloned", "Cloned voice", voice.path)
+    name = voice.id.capitalize()
+    return _shown(voice.id, name, "standard", voice.description, Path(__file__))
+
+
+def _shown(id_: str, name: str, type_: VoiceType, description: str, path: Path) -> Voice:
+    created_at = int(path.stat().st_mtime)
+    return Voice(
+        id=id_,
+        name=name,
+        created_at=created_at,
+        type=type_,
+        description=description,
+        value=id_,
+        label=name,
+    )

@@ -1,0 +1,409 @@
+"""The OpenAI-compatible server: every route, and the engines behind them.
+
+    POST /v1/audio/speech               text to speech
+    POST /v1/audio/transcriptions       speech to text
+    GET  /v1/audio/voices               the voices
+    GET  /v1/audio/voices/{voice_id}    one voice
+    GET  /v1/audio/models               the speech models
+    POST /v1/chat/completions           chat, whole or streamed
+    GET  /v1/models                     the chat models; every model with ?type=all
+    GET  /v1/models/{model_id}          one model, by any name that answers
+    GET  /health                        how each part is
+    GET  /docs, /openapi.json           this API, to read and to try
+
+Each `/v1` route answers without the `/v1` too. Limits (all settings): uploads of 25 MB, speech of
+20,000 characters, 256 waiting requests per engine. Start it with `python openai_api.py`.
+"""
+
+import asyncio
+import base64
+import binascii
+import contextlib
+import logging
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import uvicorn
+from fastapi import APIRouter, Depends, FastAPI, Path, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi_offline import FastAPIOffline
+from pydantic import ValidationError
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+
+from engine_room import chat_format, schemas, streams, transcription_format
+from engine_room.catalogue import Catalogue, check_speech_model, check_transcription_model
+from engine_room.chat import chat_engine
+from engine_room.chat_answer import ChatAnswer
+from engine_room.chat_turn import ChatTurn
+from engine_room.door import Door
+from engine_room.encoding import FORMATS, decode
+from engine_room.errors import (
+    ApiError,
+    FileTooLarge,
+    InvalidAudio,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    UnsupportedValue,
+    quoted,
+)
+from engine_room.jobs import Engine, Status
+from engine_room.recordings import Recordings
+from engine_room.settings import Settings
+from engine_room.speech import SpeechTurn, speech_engine
+from engine_room.transcription import RATE_HZ, TranscriptionTurn, transcription_engine
+from engine_room.voices import Voices, shown
+
+log = logging.getLogger("openai_api")
+VERSION = "0.1.0"
+# Threads that spin while they wait trample any other program that computes: beside one, the chat model
+# made 10 tokens/s spinning and 70 with this (alone: 138 and 110). Read when the OpenMP library loads.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """What the routes hold: the engines, and the things they look names up in."""
+
+    settings: Settings
+    catalogue: Catalogue
+    voices: Voices
+    recordings: Recordings
+    chat: Engine[ChatTurn]
+    speech: Engine[SpeechTurn]
+    transcription: Engine[TranscriptionTurn]
+
+    def open(self) -> None:
+        """Start the threads; each loads its model while the server already answers."""
+        for part in (self.recordings, self.chat, self.speech, self.transcription):
+            part.open()
+
+    def close(self) -> None:
+        """Stop the threads; what was made is written."""
+        for part in (self.chat, self.speech, self.transcription, self.recordings):
+            part.close()
+
+    def status(self) -> dict[str, Status]:
+        """How each part is."""
+        return {
+            "chat": self.chat.status,
+            "speech": self.speech.status,
+            "voice_cloning": self.voices.cloning_status(),
+            "transcription": self.transcription.status,
+        }
+
+
+def make_engines(settings: Settings) -> Engines:
+    """The engines of one server, not yet open."""
+    catalogue = Catalogue(settings)
+    recordings = Recordings(settings)
+    return Engines(
+        settings=settings,
+        catalogue=catalogue,
+        voices=Voices(settings),
+        recordings=recordings,
+        chat=chat_engine(settings, catalogue),
+        speech=speech_engine(settings, recordings),
+        transcription=transcription_engine(settings, catalogue),
+    )
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Open the engines with the server, close them with it."""
+    engines: Engines = app.state.engines
+    engines.open()
+    yield
+    await asyncio.to_thread(engines.close)
+
+
+async def on_error(request: Request, error: Exception) -> Response:
+    """The one exception handler: any failure, in OpenAI's shape."""
+    if isinstance(error.__cause__, ApiError):  # FastAPI wraps what is raised while it reads a body
+        error = error.__cause__
+    if isinstance(error, RequestValidationError | ValidationError):
+        error = validation_error(error)
+    if isinstance(error, HTTPException):
+        kinds = {404: NotFound, 405: MethodNotAllowed}
+        kind = kinds.get(error.status_code, InvalidRequest)
+        path = f"{request.method} {request.url.path}"
+        known = f"{path}: {error.detail}. See /docs for what there is."
+        return answer_error(kind(known), error.headers)
+    assert isinstance(error, ApiError)
+    return answer_error(error)
+
+
+def answer_error(error: ApiError, headers: Any = None) -> Response:
+    """The response for an error; without content when nobody is there to read it."""
+    return JSONResponse(error.body(), error.status, {**(headers or {}), **error.headers()})
+
+
+def validation_error(error: RequestValidationError | ValidationError) -> InvalidRequest:
+    """Pydantic's first complaint as one sentence that names the field and the value."""
+    first = error.errors()[0]
+    place = [part for part in first["loc"] if part != "body"]
+    if first["type"] == "json_invalid":
+        return InvalidRequest(f"The body is not valid JSON: {first['ctx']['error']}.")
+    param = ".".join(str(part) for part in place) or None
+    message = first["msg"].removeprefix("Value error, ")
+    given = "" if first["type"] == "missing" else f" (got {quoted(first['input'])})"
+    return InvalidRequest(f"{param or 'The body'}: {message}{given}.", param=param)
+
+
+def engines_of(request: Request) -> Engines:
+    """The engines of the app that got this request."""
+    engines: Engines = request.app.state.engines
+    return engines
+
+
+Held = Annotated[Engines, Depends(engines_of)]
+AUDIO_ANSWER: dict[str, Any] = {"content": {form.media_type: {} for form in FORMATS.values()}}
+v1 = APIRouter(responses={"4XX": {"model": schemas.ErrorBody}, "5XX": {"model": schemas.ErrorBody}})
+# ------------------------------------------------------------------ audio
+
+
+@v1.post("/audio/speech", tags=["audio"], response_class=Response, responses={200: AUDIO_ANSWER})
+async def create_speech(request: Request, held: Held, body: schemas.SpeechRequest) -> Response:
+    """Speak a text: a whole file, or with `stream` while it is being made."""
+    check_speech_model(body.model)
+    if body.response_format not in FORMATS:
+        raise UnsupportedValue("response_format", body.response_format, FORMATS)
+    max_chars = held.settings.speech_max_chars
+    if len(body.input) > max_chars:
+        raise InvalidRequest(
+            f"input has {len(body.input):,} characters; at most {max_chars:,} are spoken at once "
+            "(setting SPEECH_MAX_CHARS).",
+            param="input",
+        )
+    name = body.voice if isinstance(body.voice, str) else body.voice.id
+    voice = held.voices.check_speaks(held.voices.get(name))
+    turn = SpeechTurn(
+        body.input, body.language, voice, body.speed, body.response_format, body.stream
+    )
+    stream = await streams.open_stream(request, held.speech, turn)
+    media_type = FORMATS[body.response_format].media_type
+    if body.stream:
+        return streams.audio(stream, media_type)
+    return Response(b"".join(await stream.collect()), media_type=media_type)
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A transcription request, read from whichever form it came in."""
+
+    fields: schemas.TranscriptionRequest
+    data: bytes
+
+
+async def upload_of(request: Request) -> Upload:
+    """Read multipart or JSON. Raises InvalidRequest, InvalidAudio."""
+    if not request.headers["content-type"].startswith("multipart/"):
+        try:
+            body = schemas.JsonTranscriptionRequest.model_validate_json(await request.body())
+            return Upload(body, base64.b64decode(body.input_audio.data, validate=True))
+        except binascii.Error as error:
+            raise InvalidAudio(f"input_audio.data is not base64: {error}.") from error
+    form = await request.form()
+    file = form.get("file")
+    if not isinstance(file, UploadFile):
+        raise InvalidRequest("file: an uploaded audio file is required.", param="file")
+    # Arrays come under a plain or a bracketed name; an empty field is a field left out.
+    fields: dict[str, Any] = {
+        name.removesuffix("[]"): value for name, value in form.items() if value
+    }
+    if granularities := form.getlist("timestamp_granularities[]"):
+        fields["timestamp_granularities"] = granularities
+    return Upload(schemas.TranscriptionRequest.model_validate(fields), await file.read())
+
+
+@v1.post(
+    "/audio/transcriptions",
+    tags=["audio"],
+    openapi_extra=schemas.transcription_body(),
+    responses={200: {"model": schemas.Transcription, "content": {"text/plain": {}}}},
+)
+async def create_transcription(
+    request: Request, held: Held, upload: Annotated[Upload, Depends(upload_of)]
+) -> Response:
+    """Write down what is said in an audio file of any common format."""
+    fields = upload.fields
+    check_transcription_model(fields.model)
+    transcription_format.check_format(fields.response_format)
+    if len(upload.data) > held.settings.max_upload_bytes:
+        raise FileTooLarge(held.settings.max_upload_bytes)
+    sound = await asyncio.to_thread(decode, upload.data, RATE_HZ)
+    words = "word" in fields.timestamp_granularities
+    turn = TranscriptionTurn(sound, fields.language, fields.prompt, fields.temperature, words)
+    stream = await streams.open_stream(request, held.transcription, turn)
+    answer = transcription_format.render(
+        fields.response_format,
+        await stream.collect(),
+        stream.result,
+        fields.timestamp_granularities,
+    )
+    return PlainTextResponse(answer) if isinstance(answer, str) else JSONResponse(answer)
+
+
+@v1.get("/audio/voices", tags=["audio"], response_model=schemas.VoiceList)
+def list_voices(held: Held) -> schemas.VoiceList:
+    """The voices: the clips in `voice_clones/`, and the standard ones."""
+    voices = held.voices.listed()
+    return schemas.VoiceList(data=voices, voices=voices)
+
+
+@v1.get("/audio/voices/{voice_id:path}", tags=["audio"], response_model=schemas.Voice)
+def get_voice(held: Held, voice_id: Annotated[str, Path(examples=["nova"])]) -> schemas.Voice:
+    """One voice."""
+    return shown(held.voices.get(voice_id))
+
+
+@v1.get("/audio/models", tags=["audio"], response_model=schemas.AudioModelList)
+def list_audio_models(held: Held) -> schemas.AudioModelList:
+    """The speech models."""
+    models = held.catalogue.speech_models()
+    return schemas.AudioModelList(data=models, models=models)
+
+
+# ------------------------------------------------------------------ chat
+
+
+@v1.post(
+    "/chat/completions",
+    tags=["chat"],
+    response_model=schemas.ChatCompletion | schemas.ChatCompletionChunk,
+    responses={200: {"content": {"text/event-stream": {}}}},
+)
+async def create_chat_completion(
+    request: Request, held: Held, body: schemas.ChatRequest
+) -> Response:
+    """Continue a conversation, whole or, with `stream`, as server-sent chunks."""
+    file = held.catalogue.chat(body.model)
+    turn = chat_format.turn_from(body, file, held.settings.chat_max_tokens)
+    answer = ChatAnswer(file.id, body.n, body.stream_options.include_usage)
+    if body.stream:
+        patience_s = streams.FIRST_EVENT_PATIENCE_S
+        stream = await streams.open_stream(request, held.chat, turn, patience_s)
+        return streams.sse(stream, answer, held.settings.stop_timeout_s)
+    stream = await streams.open_stream(request, held.chat, turn)
+    items = await stream.collect()
+    return JSONResponse(answer.whole(items, stream.result).model_dump())
+
+
+# ------------------------------------------------------------------ models
+
+
+@v1.get("/models", tags=["models"], response_model=schemas.ModelList)
+def list_models(held: Held, type: Literal["chat", "all"] = "chat") -> schemas.ModelList:
+    """The models for chat; with `?type=all` those for speech and transcription too."""
+    catalogue = held.catalogue
+    return schemas.ModelList(data=catalogue.everything() if type == "all" else catalogue.listed())
+
+
+@v1.get("/models/{model_id:path}", tags=["models"], response_model=schemas.Model)
+def get_model(held: Held, model_id: Annotated[str, Path(examples=["gpt-4"])]) -> schemas.Model:
+    """One model, by any name that would answer."""
+    return held.catalogue.find(model_id)
+
+
+# ------------------------------------------------------------------ our own
+
+
+async def health(held: Held, response: Response) -> schemas.Health:
+    """How the server and each part of it is; 503 only when nothing can answer."""
+    status = health_of(held.status())
+    response.status_code = 503 if status.status == "unavailable" else 200
+    return status
+
+
+def health_of(parts: dict[str, Status]) -> schemas.Health:
+    """`ok` when all but the optional voice cloning is ready; `unavailable` when nothing is or will be."""
+    states = [status.state for name, status in parts.items() if name != "voice_cloning"]
+    if all(state == "ready" for state in states):
+        overall = "ok"
+    elif all(state == "unavailable" for state in states):
+        overall = "unavailable"
+    else:
+        overall = "loading" if "loading" in states else "degraded"
+    shown_parts = {
+        name: schemas.PartStatus(status=part.state, reason=part.reason, mend=part.mend)
+        for name, part in parts.items()
+    }
+    return schemas.Health(status=overall, parts=schemas.Parts(**shown_parts))
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The app; its engines open and close with it."""
+    app = FastAPIOffline(
+        title="OpenAI-compatible local server",
+        description="Chat, speech and transcription in one process.",
+        version=VERSION,
+        lifespan=lifespan,
+        redoc_url=None,
+        exception_handlers={
+            ApiError: on_error,
+            HTTPException: on_error,
+            RequestValidationError: on_error,
+            ValidationError: on_error,
+        },
+    )
+    app.state.engines = make_engines(settings)
+    app.include_router(v1, prefix="/v1")
+    app.include_router(v1, include_in_schema=False)
+    app.get("/health", tags=["server"], response_model=schemas.Health)(health)
+    # The last one added is the outermost: errors of the door carry CORS headers too.
+    app.add_middleware(Door, settings=settings)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=["*"],
+        allow_methods=["*"],
+        allow_headers=["*"],
+        expose_headers=["*"],
+        allow_private_network=True,
+        max_age=86_400,
+    )
+    return app
+
+
+def main() -> None:
+    """Read the settings, take the port, serve until told to stop."""
+    try:
+        settings = Settings(_cli_parse_args=True)
+    except ValidationError as error:
+        sys.exit("\n".join(f"Setting {e['loc'][0]}: {e['msg']}." for e in error.errors()))
+    level = settings.log_level.upper()
+    logging.basicConfig(level=level, format="%(levelname)s:     %(message)s")
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        server_socket = socket.create_server((settings.host, settings.port), family=family)
+    except OSError as error:
+        sys.exit(
+            f"Cannot listen on {settings.host} port {settings.port}: {error.strerror}. "
+            "Stop the program that uses it, or choose another port with --port."
+        )
+    port = server_socket.getsockname()[1]
+    log.info("Serving on http://localhost:%d/v1 (try it at http://localhost:%d/docs)", port, port)
+    if not settings.openai_api_keys and settings.host not in ("127.0.0.1", "::1", "localhost"):
+        log.warning(
+            "No key is set and the server listens on %s: everyone who can reach this machine can use "
+            "it. Set OPENAI_API_KEYS, or HOST=127.0.0.1.",
+            settings.host,
+        )
+    config = uvicorn.Config(
+        create_app(settings),
+        log_level=settings.log_level.lower(),
+        timeout_graceful_shutdown=settings.stop_timeout_s,
+    )
+    with contextlib.suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[server_socket])
+
+
+if __name__ == "__main__":
+    main()
