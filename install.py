@@ -104,8 +104,7 @@ class Installation:
             return ""
 
     def _missing_parts(self, with_dev: bool, retry_cloning: bool) -> list[str]:
-        stamp = self.stamp()
-        there = stamp.parts if stamp else {}
+        there = stamp.parts if (stamp := self.stamp()) else {}
         core = hash_of(self.requirements)
         missing = [] if there.get("core") == core else ["core"]
         if there.get("cloning") not in ([core] if retry_cloning else [core, FAILED + core]):
@@ -123,15 +122,12 @@ class Installation:
             say(f"[1/{num_steps}] Making .venv with Python {OWN_PYTHON}")
             self._make_venv()
         parts = dict(old.parts) if old else {}
-        steps = {
-            "core": self._install_core,
-            "cloning": self._install_cloning,
-            "dev": self._install_dev,
-        }
+        core, cloning, dev = self._install_core, self._install_cloning, self._install_dev
+        do = {"core": core, "cloning": cloning, "dev": dev}
         try:
             for step, part in enumerate(missing, num_steps - len(missing) + 1):
                 say(f"[{step}/{num_steps}] Installing {PARTS[part]}")
-                parts[part] = steps[part]()
+                parts[part] = do[part]()
         except InstallError:
             if old is not None:  # pip gave up by itself: the old state stands, to be tried again
                 self._write(old)
@@ -280,10 +276,8 @@ def requirements_of(file: Path, *names: str) -> list[str]:
 
 
 def has_nvidia_gpu() -> bool:
-    command = shutil.which("nvidia-smi")
-    if command is None:
-        return False
-    return subprocess.run([command, "-L"], capture_output=True).returncode == 0
+    found = shutil.which("nvidia-smi")
+    return bool(found and subprocess.run([found, "-L"], capture_output=True).returncode == 0)
 
 
 def torch_index() -> str:

@@ -59,7 +59,8 @@ from engine_room.jobs import Engine, Status
 from engine_room.recordings import Recordings
 from engine_room.settings import Settings
 from engine_room.speech import SpeechTurn, speech_engine
-from engine_room.transcription import RATE_HZ, TranscriptionTurn, transcription_engine
+from engine_room.transcription import transcription_engine
+from engine_room.transcription_turn import RATE_HZ, TranscriptionTurn
 from engine_room.voices import Voices, shown
 
 log = logging.getLogger("openai_api")

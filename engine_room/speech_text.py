@@ -15,10 +15,11 @@ from anyascii import anyascii
 from engine_room.errors import InvalidRequest
 
 MAX_PIECE_CHARS = 300
-# Below this many letters, or this probability, a guess at the language is too often wrong (tried on
-# short English sentences with foreign names and words: the highest wrong guess was 0.93).
+# Below this many letters, or this probability, a guess at the language is too often wrong. Tried on 4,400
+# English sentences of at least as many letters: none is taken for another language at 0.9; the highest
+# wrong guess on made-up ones full of French was 0.93.
 MIN_LETTERS_TO_TELL = 20
-SURE = 0.97
+SURE = 0.95
 ENGLISH = {
     "en",
     "pcm",
@@ -29,6 +30,7 @@ MAX_FOREIGN_SHARE = 0.5
 ABBREVIATION = re.compile(r"(?:^|\s)(?:\w|Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|vs|No|etc|e\.g|i\.e)\.$")
 SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+|\s*\n\s*")
 CLAUSE_END = re.compile(r"(?<=[,;:—])\s+")
+WORD_END = re.compile(r"\s+")
 
 
 def speakable_english(text: str, language: str) -> str:
@@ -106,9 +108,8 @@ def _sentences(text: str) -> Iterator[str]:
 def _cut(sentence: str, max_chars: int) -> Iterator[str]:
     while len(sentence) > max_chars:
         window = sentence[: max_chars + 1]
-        ends = [match.end() for match in CLAUSE_END.finditer(window)]
-        at = ends[-1] if ends else window.rfind(" ") + 1
-        at = at if 0 < at <= max_chars else max_chars
+        ends = list(CLAUSE_END.finditer(window)) or list(WORD_END.finditer(window))
+        at = min(ends[-1].end(), max_chars) if ends else max_chars
         yield sentence[:at].strip()
         sentence = sentence[at:].strip()
     if sentence:
