@@ -9,6 +9,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from engine_room.catalogue import Catalogue, ChatFile
@@ -106,7 +107,9 @@ class Chat:
         turn = job.turn
         room = self._model.num_context_tokens - len(prompt)
         max_tokens = min(room, turn.max_tokens or room)
-        sampler = self._model.sampler(turn.sampling)
+        # A seed fixes all answers of a turn, not that they are the same.
+        seed = turn.sampling.seed + index if turn.sampling.seed >= 0 else -1
+        sampler = self._model.sampler(replace(turn.sampling, seed=seed))
         characters = codecs.getincrementaldecoder("utf-8")("replace")
         stops = StopStrings(turn.stop)
         reason: FinishReason = "length"
@@ -127,8 +130,8 @@ class Chat:
                     break
         finally:
             sampler.close()
-        last = stops.feed(characters.decode(b"", final=True)) if not stops.found else ""
-        if text := last + stops.rest():
+        # Bytes of a character that the limit cut in two stay in `characters`: half of one is no text.
+        if text := stops.rest():
             yield Text(index, text)
         yield Finish(index, reason)
         return num_tokens

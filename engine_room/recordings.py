@@ -11,7 +11,6 @@ import re
 import threading
 import time
 from datetime import datetime
-from pathlib import Path
 
 from engine_room.settings import Settings
 
@@ -49,6 +48,10 @@ class Recordings:
             self._queue.put((f"{stamp}_{voice}_{words}.{format_name}", data))
 
     def _run(self) -> None:
+        try:
+            self._remove_partials()
+        except OSError as error:
+            log.warning("cannot tidy up %s: %s", self._folder, error)
         while (item := self._queue.get()) is not None:
             try:
                 self._write(*item)
@@ -77,9 +80,9 @@ class Recordings:
             path.unlink(missing_ok=True)
             total, count = total - size, count - 1
 
-
-def remove_partials(folder: Path, older_than_s: float = 3600) -> None:
-    """Remove what a crash in the middle of a write may have left."""
-    for path in folder.glob(".*.partial"):
-        if time.time() - path.stat().st_mtime > older_than_s:
-            path.unlink(missing_ok=True)
+    def _remove_partials(self) -> None:
+        """Remove what a crash in the middle of a write left; a young one may be another server's."""
+        for path in self._folder.glob(".*.partial"):
+            age_s = time.time() - path.stat().st_mtime
+            if age_s > 3600 and OWN_NAME.match(path.name[1:].removesuffix(".partial")):
+                path.unlink(missing_ok=True)

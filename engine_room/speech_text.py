@@ -27,6 +27,8 @@ ENGLISH = {
 }  # Nigerian Pidgin and Scots are what the detector mistakes English for
 # At most this share of letters of other scripts is read by its nearest Latin spelling ("Привет": Privet).
 MAX_FOREIGN_SHARE = 0.5
+WORD = re.compile(r"[^\W\d_]+")
+LONE_GREEK = re.compile("[α-ωΑ-Ω]")
 ABBREVIATION = re.compile(r"(?:^|\s)(?:\w|Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|vs|No|etc|e\.g|i\.e)\.$")
 SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+|\s*\n\s*")
 CLAUSE_END = re.compile(r"(?<=[,;:—])\s+")
@@ -50,9 +52,15 @@ def speakable_english(text: str, language: str) -> str:
         guess, probability = _detector().classify(text)
         if guess not in ENGLISH and probability >= SURE:
             raise _not_english(f"input looks like another language ({guess})", "input")
-    return "".join(
-        char if _is_latin(char) or not char.isalpha() else anyascii(char) for char in text
-    )
+    return WORD.sub(_latin_spelling, text)
+
+
+def _latin_spelling(word: re.Match[str]) -> str:
+    """The word, if the voice can read it (as it can a lone Greek letter), else its Latin spelling."""
+    letters = word.group()
+    if all(map(_is_latin, letters)) or LONE_GREEK.fullmatch(letters):
+        return letters
+    return anyascii(letters)
 
 
 def _not_english(why: str, param: str) -> InvalidRequest:

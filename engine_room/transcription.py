@@ -2,25 +2,11 @@
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from engine_room.catalogue import Catalogue
-from engine_room.encoding import Sound
 from engine_room.jobs import Engine, Event, Job
 from engine_room.settings import Settings
-
-RATE_HZ = 16_000
-
-
-@dataclass(frozen=True, slots=True)
-class TranscriptionTurn:
-    """One request: 16 kHz sound, and the language spoken (ISO 639-1, or empty to detect it)."""
-
-    sound: Sound
-    language: str
-    prompt: str
-    temperature: float
-    words: bool
+from engine_room.transcription_turn import TranscriptionTurn
 
 
 def transcription_engine(settings: Settings, catalogue: Catalogue) -> Engine[TranscriptionTurn]:

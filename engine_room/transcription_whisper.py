@@ -9,8 +9,8 @@ import faster_whisper
 
 from engine_room.errors import UnsupportedValue
 from engine_room.jobs import Done, Event, Job
-from engine_room.transcription import TranscriptionTurn
 from engine_room.transcription_format import Heard, Segment, Word
+from engine_room.transcription_turn import TranscriptionTurn
 
 # What OpenAI does at temperature 0: try again, warmer, while the text is repetitive or unlikely.
 WARMER = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)

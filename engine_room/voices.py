@@ -49,6 +49,7 @@ class Voices:
         )
         stems = Counter(path.stem.lower() for path in clips)
         taken = {stem for stem, count in stems.items() if count > 1} | set(STANDARD_VOICES)
+        taken |= {path.name.lower() for path in clips}  # bob.wav.ogg is not to be "bob.wav"
         return [
             ClonedVoice(path.name if path.stem.lower() in taken else path.stem, path)
             for path in clips

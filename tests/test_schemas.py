@@ -1,0 +1,210 @@
+"""Requests forgive what clients send; answers are what OpenAI's own description says."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from engine_room import schemas
+from engine_room.catalogue import Catalogue
+from engine_room.chat_answer import ChatAnswer
+from engine_room.chat_turn import ChatResult, Finish, Text
+from engine_room.errors import InvalidRequest
+from engine_room.schemas import ChatRequest, SpeechRequest, TranscriptionRequest
+from engine_room.settings import Settings
+from engine_room.transcription_format import Heard, Segment, Word, render
+
+DESCRIPTION = Path(__file__).resolve().parents[2] / "shared" / "openai-openapi.yaml"
+REQUESTS: list[tuple[type[schemas.Body], dict[str, Any]]] = [
+    (SpeechRequest, {"input": "Hi"}),
+    (TranscriptionRequest, {}),
+    (schemas.JsonTranscriptionRequest, {"input_audio": {"data": "AAAA"}}),
+    (ChatRequest, {"messages": [{"role": "user", "content": "Hi"}]}),
+    (schemas.Message, {"role": "user"}),
+    (schemas.Part, {}),
+    (schemas.StreamOptions, {}),
+    (schemas.VoiceReference, {"id": "alloy"}),
+    (schemas.InputAudio, {"data": "AAAA"}),
+]
+each_request = pytest.mark.parametrize(("kind", "least"), REQUESTS)
+
+
+@each_request
+def test_a_null_in_every_optional_field_means_its_default(
+    kind: type[schemas.Body], least: dict[str, Any]
+) -> None:
+    nulls = dict.fromkeys(kind.model_fields)
+    assert kind.model_validate(nulls | least) == kind.model_validate(least)
+
+
+@each_request
+def test_unknown_fields_are_ignored(kind: type[schemas.Body], least: dict[str, Any]) -> None:
+    odd = {"user": "x", "store": True, "metadata": {"a": [1]}, "modalities": ["text"], "x-y": None}
+    assert kind.model_validate(least | odd) == kind.model_validate(least)
+
+
+def test_every_kind_of_request_is_in_this_table() -> None:
+    def below(kind: type[schemas.Body]) -> set[type[schemas.Body]]:
+        return {kind}.union(*(below(child) for child in kind.__subclasses__()))
+
+    assert below(schemas.Body) - {schemas.Body} == {kind for kind, _ in REQUESTS}
+
+
+def test_the_least_speech_request_is_mp3_in_alloys_voice() -> None:
+    body = SpeechRequest.model_validate({"input": "Hi", "voice": None})
+    assert (body.model, body.voice, body.response_format, body.speed, body.stream) == (
+        "tts-1",
+        "alloy",
+        "mp3",
+        1.0,
+        False,
+    )
+
+
+def test_a_voice_is_a_name_or_an_object_with_an_id() -> None:
+    body = SpeechRequest.model_validate({"input": "Hi", "voice": {"id": "echo", "x": None}})
+    assert body.voice == schemas.VoiceReference(id="echo")
+
+
+@pytest.mark.parametrize("speed", [0.25, 1, 4, "1.5"])
+def test_a_speed_within_its_range_is_accepted(speed: Any) -> None:
+    assert SpeechRequest.model_validate({"input": "Hi", "speed": speed}).speed == float(speed)
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [
+        (SpeechRequest, "speed", 0.24),
+        (SpeechRequest, "speed", 4.01),
+        (SpeechRequest, "speed", float("nan")),
+        (SpeechRequest, "speed", float("inf")),
+        (SpeechRequest, "input", 5),
+        (SpeechRequest, "input", "half \ud83d"),
+        (SpeechRequest, "voice", ["alloy"]),
+        (ChatRequest, "messages", []),
+        (ChatRequest, "messages", "Hi"),
+        (ChatRequest, "messages", [{"role": "wizard", "content": "Hi"}]),
+        (ChatRequest, "messages", [{"content": "Hi"}]),
+        (ChatRequest, "messages", [{"role": "user", "content": 5}]),
+        (ChatRequest, "messages", [{"role": "user", "content": "half \ud83d"}]),
+        (ChatRequest, "messages", [{"role": "user", "content": [{"text": "\udc00"}]}]),
+        (ChatRequest, "temperature", -0.1),
+        (ChatRequest, "temperature", float("nan")),
+        (ChatRequest, "top_p", 1.1),
+        (ChatRequest, "top_k", 2**31),
+        (ChatRequest, "top_k", -2),
+        (ChatRequest, "min_p", -0.1),
+        (ChatRequest, "repeat_penalty", 0),
+        (ChatRequest, "presence_penalty", 2.1),
+        (ChatRequest, "frequency_penalty", float("-inf")),
+        (ChatRequest, "max_tokens", 0),
+        (ChatRequest, "max_tokens", "many"),
+        (ChatRequest, "n", 0),
+        (ChatRequest, "n", 17),
+        (ChatRequest, "stop", 5),
+        (ChatRequest, "stream", "perhaps"),
+        (TranscriptionRequest, "temperature", 1.1),
+        (TranscriptionRequest, "timestamp_granularities", ["page"]),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_by_its_field(
+    kind: type[schemas.Body], field: str, value: Any
+) -> None:
+    least: dict[type[schemas.Body], dict[str, Any]] = dict(REQUESTS)
+    with pytest.raises(ValidationError) as caught:
+        kind.model_validate(least[kind] | {field: value})
+    assert caught.value.errors()[0]["loc"][0] == field
+
+
+@pytest.mark.parametrize("seed", [-1, 0, 2**31, 2**64])
+def test_any_whole_number_is_a_seed(seed: int) -> None:
+    body = {"messages": [{"role": "user", "content": "Hi"}], "seed": seed}
+    assert ChatRequest.model_validate(body).seed == seed
+
+
+def test_the_examples_of_the_documentation_are_valid() -> None:
+    for kind in (SpeechRequest, ChatRequest):
+        extra = kind.model_config["json_schema_extra"]
+        assert isinstance(extra, dict)
+        examples = extra["examples"]
+        assert isinstance(examples, list)
+        for example in examples:
+            kind.model_validate(example)
+
+
+def test_a_transcription_request_is_documented_as_a_form_and_as_json() -> None:
+    content = schemas.transcription_body()["requestBody"]["content"]
+    assert content["multipart/form-data"]["schema"]["required"] == ["file"]
+    assert content["application/json"]["schema"]["required"] == ["input_audio"]
+    for form in content.values():
+        assert {"model", "language", "response_format"} < form["schema"]["properties"].keys()
+
+
+# ---------------------------------------------------------------- OpenAI's own description
+
+ITEMS: list[Text | Finish] = [Text(0, "Hi"), Finish(0, "stop")]
+RESULT = ChatResult(7, 2)
+SEGMENTS = [
+    Segment(0, 0, 0.0, 1.5, " Hi.", [1], 0.0, -0.2, 1.1, 0.1, [Word("Hi.", 0.0, 1.5)]),
+]
+
+
+def streamed() -> list[Any]:
+    answer = ChatAnswer("some-model", include_usage=True)
+    middle = (frame for item in ITEMS for frame in answer.item(item))
+    return [*answer.opening(), *middle, *answer.closing(RESULT)]
+
+
+def models() -> Any:
+    catalogue = Catalogue(Settings(_env_file=None, models_dir=Path("none")))
+    return schemas.ModelList(data=catalogue.everything()).model_dump()
+
+
+ANSWERS = [
+    ("CreateChatCompletionResponse", ChatAnswer("m").whole(ITEMS, RESULT).model_dump()),
+    *(("CreateChatCompletionStreamResponse", chunk) for chunk in streamed()),
+    ("ListModelsResponse", models()),
+    ("Model", models()["data"][0]),
+    ("CreateTranscriptionResponseJson", render("json", SEGMENTS, Heard("en", 1.5))),
+    *(
+        (
+            "CreateTranscriptionResponseVerboseJson",
+            render("verbose_json", SEGMENTS, Heard("en", 1.5), granularities),
+        )
+        for granularities in (["segment"], ["word"], ["segment", "word"])
+    ),
+    ("ErrorResponse", InvalidRequest("No.", param="messages").body()),
+]
+
+
+def with_nulls(schema: Any) -> Any:
+    """The description calls itself OpenAPI 3.1 but still has 3.0's `nullable` in places."""
+    if isinstance(schema, list):
+        return [with_nulls(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    plain = {name: with_nulls(part) for name, part in schema.items() if name != "nullable"}
+    return {"anyOf": [{"type": "null"}, plain]} if schema.get("nullable") is True else plain
+
+
+@pytest.fixture(scope="module")
+def description() -> Any:
+    if not DESCRIPTION.is_file():
+        pytest.skip(f"OpenAI's description of its API is not there ({DESCRIPTION})")
+    yaml = pytest.importorskip("yaml", reason="reads OpenAI's description")
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return with_nulls(yaml.load(DESCRIPTION.read_text(encoding="utf-8"), Loader=loader))
+
+
+@pytest.mark.parametrize(("name", "answer"), ANSWERS, ids=lambda value: str(value)[:40])
+def test_our_answers_are_valid_by_openais_own_description(
+    description: Any, name: str, answer: Any
+) -> None:
+    jsonschema = pytest.importorskip("jsonschema", reason="checks against OpenAI's description")
+    schema = {"$ref": f"#/components/schemas/{name}", "components": description["components"]}
+    problems = [
+        f"{'.'.join(map(str, error.absolute_path))}: {error.message}"
+        for error in jsonschema.Draft202012Validator(schema).iter_errors(answer)
+    ]
+    assert problems == []

@@ -1,0 +1,109 @@
+"""The real transcription model: speech to segments, silence to none."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine_room.catalogue import Catalogue
+from engine_room.encoding import Samples, Sound, decode
+from engine_room.errors import UnsupportedValue
+from engine_room.jobs import Done, Event, Job
+from engine_room.settings import Settings
+from engine_room.transcription_format import Heard, Segment, text_of
+from engine_room.transcription_turn import RATE_HZ, TranscriptionTurn
+from engine_room.transcription_whisper import WhisperModel
+
+SPEECH = Path(__file__).resolve().parents[2] / "shared" / "speech" / "jfk.flac"
+SAID = (
+    "And so my fellow Americans, ask not what your country can do for you, "
+    "ask what you can do for your country."
+)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> WhisperModel:
+    settings = Settings(_env_file=None, models_dir=tmp_path_factory.mktemp("models"))
+    return WhisperModel(Catalogue(settings).whisper_dir(), num_threads=1)
+
+
+@pytest.fixture(scope="module")
+def speech() -> Sound:
+    if not SPEECH.is_file():
+        pytest.skip(f"there is no recorded speech to transcribe ({SPEECH})")
+    return decode(SPEECH.read_bytes(), RATE_HZ)
+
+
+def job(sound: Sound, language: str = "en", words: bool = False) -> Job[TranscriptionTurn]:
+    return Job(TranscriptionTurn(sound, language, "", 0.0, words), print)
+
+
+def heard(model: WhisperModel, asked: Job[TranscriptionTurn]) -> tuple[list[Segment], Heard]:
+    *segments, last = model.answer(asked)
+    assert isinstance(last, Done)
+    assert isinstance(last.result, Heard)
+    return only_segments(segments), last.result
+
+
+def only_segments(events: Sequence[Event]) -> list[Segment]:
+    assert all(isinstance(event, Segment) for event in events)
+    return [event for event in events if isinstance(event, Segment)]
+
+
+def noise(duration_s: float, level: float) -> Samples:
+    random = np.random.default_rng(7)
+    return (level * random.standard_normal(round(duration_s * RATE_HZ))).astype(np.float32)
+
+
+def plain(text: str) -> list[str]:
+    return "".join(char for char in text.lower() if char.isalpha() or char == " ").split()
+
+
+def test_a_speech_is_written_down_with_its_words_and_language(
+    model: WhisperModel, speech: Sound
+) -> None:
+    segments, result = heard(model, job(speech, language="", words=True))
+    assert plain(text_of(segments)) == plain(SAID)
+    assert result.language == "en"
+    assert result.duration_s == pytest.approx(speech.duration_s, abs=0.01)
+    assert [segment.id for segment in segments] == list(range(len(segments)))
+    words = [word for segment in segments for word in segment.words]
+    assert plain(" ".join(word.word for word in words)) == plain(SAID)
+    assert all(0 <= word.start <= word.end <= speech.duration_s for word in words)
+    assert [word.start for word in words] == sorted(word.start for word in words)
+
+
+@pytest.mark.parametrize("language", ["en-US", "EN_us", "en"])
+def test_a_language_may_have_a_region(model: WhisperModel, speech: Sound, language: str) -> None:
+    beginning = replace(speech, samples=speech.samples[: 3 * RATE_HZ])
+    segments, result = heard(model, job(beginning, language))
+    assert "fellow americans" in text_of(segments).lower()
+    assert result.language == "en"
+
+
+@pytest.mark.parametrize("level", [0.0, 0.001])
+@pytest.mark.parametrize("duration_s", [0.01, 3.0])
+def test_silence_has_no_segments(model: WhisperModel, level: float, duration_s: float) -> None:
+    segments, result = heard(model, job(Sound(noise(duration_s, level), RATE_HZ)))
+    assert segments == []
+    assert result.duration_s == pytest.approx(duration_s, abs=0.01)
+
+
+def test_silence_in_an_unknown_language_has_no_segments(model: WhisperModel) -> None:
+    segments, _ = heard(model, job(Sound(noise(2, 0), RATE_HZ), language=""))
+    assert segments == []
+
+
+def test_a_language_the_model_does_not_know_is_refused_with_those_it_knows(
+    model: WhisperModel,
+) -> None:
+    with pytest.raises(UnsupportedValue, match=r"language 'klingon' is not supported.*en, es"):
+        list(model.answer(job(Sound(noise(1, 0), RATE_HZ), language="klingon")))
+
+
+def test_a_cancelled_job_ends_without_its_segments(model: WhisperModel, speech: Sound) -> None:
+    asked = job(speech)
+    asked.cancel()
+    assert list(model.answer(asked)) == []
