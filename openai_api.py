@@ -206,7 +206,7 @@ class Upload:
 
 async def upload_of(request: Request) -> Upload:
     """Read multipart or JSON. Raises InvalidRequest, InvalidAudio."""
-    if not request.headers["content-type"].startswith("multipart/"):
+    if request.headers["content-type"] == "application/json":  # the door says it of all but forms
         try:
             body = schemas.JsonTranscriptionRequest.model_validate_json(await request.body())
             return Upload(body, base64.b64decode(body.input_audio.data, validate=True))

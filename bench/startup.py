@@ -29,7 +29,11 @@ LONG = (
     "And so my fellow citizens, ask not what your country can do for you, ask what you can do for your "
     "country. My fellow citizens of the world, ask what together we can do for freedom."
 )
-CHAT = {"messages": [{"role": "user", "content": "Tell me a long story."}], "max_tokens": 20, "stream": True}
+CHAT = {
+    "messages": [{"role": "user", "content": "Tell me a long story."}],
+    "max_tokens": 20,
+    "stream": True,
+}
 
 
 @dataclass(frozen=True)

@@ -156,6 +156,10 @@ class Catalogue:
         if not (folder / "model.bin").is_file():
             try:
                 _join_whisper(folder)
+            except FileNotFoundError as error:
+                raise Unavailable(
+                    f"The transcription model's packages are damaged: {error}.", REINSTALL_WHISPER
+                ) from error
             except OSError as error:
                 raise Unavailable(
                     f"The transcription model could not be put together in {folder}: {error}.",

@@ -100,7 +100,9 @@ class Door:
 def _as_json(scope: Message, headers: dict[bytes, bytes]) -> list[tuple[bytes, bytes]]:
     """The request's headers, any body but a form said to be JSON: clients forget the type, and `curl -d`
     says it is a urlencoded form."""
-    if scope["method"] != "POST" or headers.get(b"content-type", b"").startswith(b"multipart/"):
+    if scope["method"] != "POST" or headers.get(b"content-type", b"").lower().startswith(
+        b"multipart/"
+    ):
         return list(scope["headers"])
     others = [(name, value) for name, value in scope["headers"] if name.lower() != b"content-type"]
     return [*others, (b"content-type", b"application/json")]

@@ -51,6 +51,8 @@ FORMATS = {
     "aac": Format("audio/aac", "adts", "aac", 96_000),
     "pcm": Format("audio/pcm;rate=24000;channels=1", "s16le", "pcm_s16le"),
 }
+# 25 MB can hold nine hours of sound, which would take gigabytes of memory when decoded.
+MAX_SOUND_S = 3 * 60 * 60
 # No tag, no Xing frame: so two mp3 answers can be joined by appending one to the other.
 PLAIN_MP3 = {"write_xing": "0", "id3v2_version": "0", "write_id3v1": "0"}
 # What an upload may be. FFmpeg knows 300 more, some of which name other files or addresses and would be
@@ -68,6 +70,7 @@ def decode(data: bytes, rate_hz: int) -> Sound:
     if not data:
         raise InvalidAudio("The uploaded file is empty.")
     blocks: list[NDArray[np.int16]] = []
+    num_samples = 0
     resampler = av.AudioResampler(format="s16", layout="mono", rate=rate_hz)
     try:
         with av.open(
@@ -78,6 +81,11 @@ def decode(data: bytes, rate_hz: int) -> Sound:
             for frame in _valid_frames(container):
                 frame.pts = None  # broken timestamps must not stop the resampler
                 blocks += (part.to_ndarray()[0] for part in resampler.resample(frame))
+                num_samples += frame.samples * rate_hz // frame.sample_rate
+                if num_samples > MAX_SOUND_S * rate_hz:
+                    raise InvalidAudio(
+                        f"The uploaded file is longer than {MAX_SOUND_S // 60} minutes; send it in parts."
+                    )
             if blocks:
                 blocks += (part.to_ndarray()[0] for part in resampler.resample(None))
     except (av.FFmpegError, ValueError) as error:

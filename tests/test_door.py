@@ -108,6 +108,12 @@ def test_a_wrong_or_missing_key_is_401_in_the_error_shape(headers: dict[str, str
     assert answer.headers["content-type"] == "application/json"
 
 
+def test_a_form_stays_a_form_however_its_type_is_written() -> None:
+    sent = {"Content-Type": "Multipart/Form-Data; boundary=x"}
+    answer = request("POST", "/", settings(), headers=sent, content=b"x")
+    assert answer.json()["type"] == "Multipart/Form-Data; boundary=x"
+
+
 @pytest.mark.parametrize("path", ["/v1/models", "/docs", "/", "/v1/audio/voices/alloy", "/healthy"])
 def test_with_a_key_configured_other_paths_are_closed(path: str) -> None:
     assert request("GET", path, settings(openai_api_keys=("k",))).status_code == 401

@@ -198,6 +198,12 @@ def test_an_empty_upload_is_said_to_be_empty() -> None:
     assert refusal(b"") == "The uploaded file is empty."
 
 
+def test_an_upload_of_more_than_three_hours_is_refused_before_it_fills_the_memory() -> None:
+    num_seconds = 3 * 60 * 60 + 1
+    slow = b"RIFF\0\0\0\x7fWAVEfmt \x10\0\0\0\1\0\1\0\x64\0\0\0\xc8\0\0\0\2\0\x10\0data\0\0\0\x7f"
+    assert "longer than 180 minutes" in refusal(slow + bytes(2 * 100 * num_seconds))
+
+
 def test_a_header_without_sound_has_no_sound_in_it() -> None:
     wav = encode(Sound(tone(), RATE_HZ), "wav")
     assert refusal(wav[:44]) == "The uploaded file has no sound in it."

@@ -67,6 +67,7 @@ def test_a_long_sentence_is_cut_at_a_clause_else_at_a_word() -> None:
         "Dr. Smith met Mr. and Mrs. Jones of St. Ives.",
         "J. R. R. Tolkien wrote it.",
         "Bring fruit, e.g. apples, i.e. food.",
+        "Come at 3 p.m. on Oct. 5th.",
         "It costs 3.14 dollars at www.example.com today.",
     ],
 )
@@ -136,6 +137,9 @@ def test_foreign_letters_in_an_english_sentence_become_latin_ones() -> None:
         "Guten Tag, wie geht es Ihnen heute? Ich hoffe, dass es Ihnen gut geht.",
         "Bonjour, comment allez-vous aujourd'hui ? Je suis très content de vous voir.",
         "Dzień dobry, jak się masz dzisiaj? Mam nadzieję, że wszystko w porządku.",
+        "Das ist ein kurzer Satz.",
+        "Questo è un breve testo.",
+        "Hoe gaat het met je vandaag?",
         "今日はいい天気ですね。",
         "你好，世界",
         "안녕하세요",

@@ -9,9 +9,7 @@ from engine_room.settings import Settings
 from engine_room.standard_voices import STANDARD_VOICES, StandardVoice
 from engine_room.voices import ClonedVoice, Voices, shown
 
-THIRTEEN = (
-    "alloy ash ballad cedar coral echo fable marin nova onyx sage shimmer verse".split()  # noqa: SIM905
-)
+THIRTEEN = "alloy ash ballad cedar coral echo fable marin nova onyx sage shimmer verse".split()
 
 
 def voices(folder: Path, *clips: str) -> Voices:
