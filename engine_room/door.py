@@ -67,7 +67,9 @@ class Door:
             return
         if self._keys and scope["path"].rstrip("/") not in self._open:
             self._check_key(headers)
-        scope = {**scope, "headers": _as_json(scope, headers)}
+        # What answers GET answers HEAD (container and proxy checks); the server leaves out the body.
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        scope = {**scope, "method": method, "headers": _as_json(scope, headers)}
         await self._app(scope, self._limited(receive), send)
 
     def _check_key(self, headers: dict[bytes, bytes]) -> None:

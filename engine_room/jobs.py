@@ -14,6 +14,7 @@ from typing import Generic, Literal, TypeVar
 from engine_room.errors import ApiError, InternalError, QueueFull, ShuttingDown, Unavailable
 
 log = logging.getLogger(__name__)
+STOP_S = 5  # what a step may take until a cancelled job is noticed
 Turn = TypeVar("Turn")
 
 
@@ -45,7 +46,7 @@ class Job(Generic[Turn]):
         self._cancelled = threading.Event()
 
     def cancel(self) -> None:
-        """Ask the engine to stop at its next step; no event follows for sure after this."""
+        """Ask the engine to stop at its next step; a few events may still follow."""
         self._cancelled.set()
 
     @property
@@ -63,26 +64,124 @@ class Status:
     mend: str | None = None
 
 
-# What a loaded model does with a job: yield the items, a Done last, and look at job.cancelled between.
+class Inbox(Generic[Turn]):
+    """The jobs of one engine: those that wait, at most `max_queued`, and those that were taken.
+
+    `put`, `close` and `cancel_all` may be called from any thread; `take` and `end` are the engine's.
+    """
+
+    def __init__(self, name: str, max_queued: int) -> None:
+        self._name = name
+        self._max_queued = max_queued
+        self._waiting: deque[Job[Turn]] = deque()
+        self._taken: set[Job[Turn]] = set()
+        self._changed = threading.Condition()
+        self.closed = False
+
+    def put(self, job: Job[Turn]) -> None:
+        """Queue a job. Raises QueueFull, ShuttingDown."""
+        with self._changed:
+            if self.closed:
+                raise ShuttingDown
+            if len(self._waiting) >= self._max_queued:
+                self._waiting = deque(job for job in self._waiting if not job.cancelled)
+            if len(self._waiting) >= self._max_queued:
+                raise QueueFull(self._name, self._max_queued)
+            self._waiting.append(job)
+            self._changed.notify()
+
+    def take(self, max_jobs: int, wait: bool) -> list[Job[Turn]]:
+        """The next jobs, first come first; with `wait` at least one, unless the inbox is closed."""
+        taken: list[Job[Turn]] = []
+        with self._changed:
+            while not self.closed:
+                while self._waiting and len(taken) < max_jobs:
+                    job = self._waiting.popleft()
+                    if not job.cancelled:
+                        taken.append(job)
+                if taken or not wait:
+                    break
+                self._changed.wait()
+            self._taken.update(taken)
+        return taken
+
+    def end(self, job: Job[Turn], event: Event) -> None:
+        """Deliver the one event that ends a job; more than once is once."""
+        with self._changed:
+            if job not in self._taken:
+                return
+            self._taken.remove(job)
+        try:
+            job.deliver(event)
+        except Exception:  # one receiver that breaks must not end the thread for all others
+            log.exception("%s could not deliver an answer's end", self._name)
+
+    def close(self) -> None:
+        """Take no more, and refuse those that wait; those that were taken go on."""
+        with self._changed:
+            self.closed = True
+            refused = list(self._waiting)
+            self._taken.update(refused)
+            self._waiting.clear()
+            self._changed.notify()
+        for job in refused:
+            self.end(job, Failed(ShuttingDown()))
+
+    def cancel_all(self) -> None:
+        """Ask the jobs that were taken to stop at their next step."""
+        with self._changed:
+            for job in self._taken:
+                job.cancel()
+
+    def end_all(self) -> None:
+        """End the jobs that were taken and have no end yet."""
+        for job in list(self._taken):
+            self.end(job, Failed(ShuttingDown()))
+
+
+# What serves an engine's jobs until its inbox is closed.
+Serve = Callable[[Inbox[Turn]], None]
+# What a loaded model does with one job: yield the items, a Done last, and look at job.cancelled between.
 Answer = Callable[[Job[Turn]], Iterable[Event]]
 
 
-class Engine(Generic[Turn]):
-    """One thread that loads a model with `load`, then answers jobs one at a time, first come first.
+def serially(answer: Answer[Turn]) -> Serve[Turn]:
+    """Serve one job at a time, first come first."""
 
-    `load` runs on that thread and returns the function that answers; if it raises `Unavailable`, every
-    job fails with that. `submit` and `close` may be called from any thread.
+    def serve(inbox: Inbox[Turn]) -> None:
+        while jobs := inbox.take(1, wait=True):
+            inbox.end(jobs[0], _last_event(answer, jobs[0]))
+
+    return serve
+
+
+def _last_event(answer: Answer[Turn], job: Job[Turn]) -> Event:
+    """Deliver the items as they come; give back the one event that ends the job."""
+    try:
+        for event in answer(job):
+            if isinstance(event, Done):
+                return event
+            job.deliver(event)
+    except ApiError as error:
+        return Failed(error)
+    except Exception:
+        log.exception("a request failed")
+        return Failed(InternalError())
+    return Failed(ShuttingDown())  # an answer without its Done was cut off by close()
+
+
+class Engine(Generic[Turn]):
+    """One thread that loads a model with `load`, then serves jobs.
+
+    `load` runs on that thread and returns what serves; if it raises `Unavailable`, every job fails with
+    that. `submit` and `close` may be called from any thread.
     """
 
-    def __init__(self, name: str, load: Callable[[], Answer[Turn]], max_queued: int) -> None:
+    def __init__(self, name: str, load: Callable[[], Serve[Turn]], max_queued: int) -> None:
         self.name = name
         self.status = Status("loading", "its model is being loaded")
         self._load = load
-        self._max_queued = max_queued
-        self._waiting: deque[Job[Turn]] = deque()
-        self._running: Job[Turn] | None = None
-        self._changed = threading.Condition()
-        self._closing = False
+        self._inbox: Inbox[Turn] = Inbox(name, max_queued)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def open(self) -> None:
@@ -92,43 +191,32 @@ class Engine(Generic[Turn]):
     def submit(self, turn: Turn, deliver: Deliver) -> Job[Turn]:
         """Queue a turn; `deliver` is called on the engine's thread. Raises QueueFull, ShuttingDown."""
         job = Job(turn, deliver)
-        with self._changed:
-            if self._closing:
-                raise ShuttingDown
-            if len(self._waiting) >= self._max_queued:
-                self._waiting = deque(job for job in self._waiting if not job.cancelled)
-            if len(self._waiting) >= self._max_queued:
-                raise QueueFull(self.name, self._max_queued)
-            self._waiting.append(job)
-            self._changed.notify()
+        self._inbox.put(job)
         return job
 
-    def close(self, timeout_s: float = 5) -> None:
-        """Stop the running job at its next step, fail those that wait, and end the thread."""
-        with self._changed:
-            self._closing = True
-            if self._running:
-                self._running.cancel()
-            self._changed.notify()
+    def refuse(self) -> None:
+        """Take no more jobs and fail those that wait; those that run go on. Returns at once."""
+        self._inbox.close()
+
+    def close(self, finish_within_s: float = 0) -> None:
+        """Let what runs finish within a time, then stop it at its next step, and end the thread."""
+        self.refuse()
         if self._thread.ident is not None:
-            self._thread.join(timeout_s)
+            self._thread.join(finish_within_s)
+            self._inbox.cancel_all()
+            self._thread.join(STOP_S)
 
     def _run(self) -> None:
-        answer = self._loaded()
-        while job := self._next():
-            self._end(job, self._last_event(answer, job))
-        for job in self._waiting:
-            self._end(job, Failed(ShuttingDown()))
-
-    def _end(self, job: Job[Turn], event: Event) -> None:
+        serve = self._loaded()
         try:
-            job.deliver(event)
-        except Exception:  # one receiver that breaks must not end the thread for all others
-            log.exception("%s could not deliver an answer's end", self.name)
+            serve(self._inbox)
+        finally:  # whatever happened, nobody waits for ever
+            self._inbox.close()
+            self._inbox.end_all()
 
-    def _loaded(self) -> Answer[Turn]:
+    def _loaded(self) -> Serve[Turn]:
         try:
-            answer = self._load()
+            serve = self._load()
         except Unavailable as error:
             self.status = Status("unavailable", error.reason, error.mend)
             log.error("%s is unavailable: %s", self.name, error.message)
@@ -137,34 +225,8 @@ class Engine(Generic[Turn]):
             self.status = Status("unavailable", f"{type(error).__name__}: {error}", "see the log")
         else:
             self.status = Status("ready")
-            return answer
-        return self._refuse
+            return serve
+        return serially(self._refuse)
 
     def _refuse(self, job: Job[Turn]) -> Iterable[Event]:
         raise Unavailable(f"{self.name} is unavailable: {self.status.reason}", self.status.mend)
-
-    def _next(self) -> Job[Turn] | None:
-        with self._changed:
-            self._running = None
-            while not self._closing:
-                while self._waiting:
-                    job = self._waiting.popleft()
-                    if not job.cancelled:
-                        self._running = job
-                        return job
-                self._changed.wait()
-        return None
-
-    def _last_event(self, answer: Answer[Turn], job: Job[Turn]) -> Event:
-        """Deliver the items as they come; give back the one event that ends the job."""
-        try:
-            for event in answer(job):
-                if isinstance(event, Done):
-                    return event
-                job.deliver(event)
-        except ApiError as error:
-            return Failed(error)
-        except Exception:
-            log.exception("%s failed on a request", self.name)
-            return Failed(InternalError())
-        return Failed(ShuttingDown())  # an answer without its Done was cut off by close()

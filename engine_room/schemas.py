@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from engine_room.errors import InvalidRequest, quoted
+
 
 def _encodable(text: str) -> str:
     """JSON can carry half a surrogate pair (a client cut an emoji in two); no encoding can."""
@@ -40,6 +42,19 @@ class Example(BaseModel):
     """An answer body."""
 
     model_config = ConfigDict(extra="allow", protected_namespaces=())
+
+
+def first_complaint(error: Any) -> InvalidRequest:
+    """What Pydantic (or FastAPI, in the same shape) has against a body, as one sentence that names the
+    first wrong field and its value."""
+    first = error.errors()[0]
+    place = [part for part in first["loc"] if part != "body"]
+    if first["type"] == "json_invalid":
+        return InvalidRequest(f"The body is not valid JSON: {first['ctx']['error']}.")
+    param = ".".join(str(part) for part in place) or None
+    message = first["msg"].removeprefix("Value error, ")
+    given = "" if first["type"] == "missing" else f" (got {quoted(first['input'])})"
+    return InvalidRequest(f"{param or 'The body'}: {message}{given}.", param=param)
 
 
 # ---------------------------------------------------------------- errors
@@ -221,12 +236,19 @@ class ChatRequest(Body):
     continue_final_message: bool = False
 
 
+class PromptTokensDetails(Example):
+    """Tokens of the prompt that the server knew from an earlier one."""
+
+    cached_tokens: int
+
+
 class Usage(Example):
     """How many tokens went in and came out."""
 
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+    prompt_tokens_details: PromptTokensDetails
 
 
 class AnswerMessage(Example):

@@ -71,6 +71,7 @@ class Settings(BaseSettings):
         "",
         description="model that answers for names without a file of their own; empty: the bundled one",
     )
+    chat_parallel: int = Field(8, ge=1, le=64, description="answers written at the same time")
     chat_context_tokens: int = Field(
         8192,
         ge=64,
@@ -79,6 +80,11 @@ class Settings(BaseSettings):
     chat_max_tokens: Count = Field(
         0,
         description="answer length in tokens where a request names none; 0: what the context holds",
+    )
+    chat_cache_mb: int = Field(
+        -1,
+        ge=-1,
+        description="megabytes of RAM for past prompts; -1: a tenth of what is free at the start",
     )
     chat_threads: Count = Field(0, description="threads of the chat model; 0: one per core")
 

@@ -1,7 +1,7 @@
 """The speech engine: one thread that turns text into blocks of an encoded file."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from engine_room.encoding import Encoder, Sound, encode, with_true_sizes
 from engine_room.errors import InvalidRequest
-from engine_room.jobs import Done, Engine, Event, Job
+from engine_room.jobs import Done, Engine, Event, Job, Serve, serially
 from engine_room.recordings import Recordings
 from engine_room.settings import Settings
 from engine_room.speech_text import pieces, speakable_english
@@ -34,12 +34,12 @@ class SpeechTurn:
 def speech_engine(settings: Settings, recordings: Recordings) -> Engine[SpeechTurn]:
     """The engine, not yet open."""
 
-    def load() -> Callable[[Job[SpeechTurn]], Iterator[Event]]:
+    def load() -> Serve[SpeechTurn]:
         from engine_room.speech_light import (
             LightVoice,
         )  # late: the server answers before it is loaded
 
-        return Speech(LightVoice(), recordings).answer
+        return serially(Speech(LightVoice(), recordings).answer)
 
     return Engine("speech", load, settings.max_queued)
 

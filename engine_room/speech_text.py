@@ -66,8 +66,7 @@ def _latin_spelling(word: re.Match[str]) -> str:
 
 def _not_english(why: str, param: str) -> InvalidRequest:
     return InvalidRequest(
-        f"The default voices speak English only, and {why}. Other languages need a cloned voice "
-        "(XTTS, in models/xtts_v2): see the README.",
+        f"The voices of this version speak English only, and {why}.",
         param=param,
         code="unsupported_language",
     )

@@ -1,10 +1,9 @@
 """The transcription engine: one thread that writes down what is said."""
 
 import os
-from collections.abc import Callable, Iterator
 
 from engine_room.catalogue import Catalogue
-from engine_room.jobs import Engine, Event, Job
+from engine_room.jobs import Engine, Serve, serially
 from engine_room.settings import Settings
 from engine_room.transcription_turn import TranscriptionTurn
 
@@ -12,12 +11,12 @@ from engine_room.transcription_turn import TranscriptionTurn
 def transcription_engine(settings: Settings, catalogue: Catalogue) -> Engine[TranscriptionTurn]:
     """The engine, not yet open."""
 
-    def load() -> Callable[[Job[TranscriptionTurn]], Iterator[Event]]:
+    def load() -> Serve[TranscriptionTurn]:
         folder = catalogue.whisper_dir()
         # Late: the server answers before this library is loaded.
         from engine_room.transcription_whisper import WhisperModel
 
         num_threads = settings.transcription_threads or os.cpu_count() or 1
-        return WhisperModel(folder, num_threads).answer
+        return serially(WhisperModel(folder, num_threads).answer)
 
     return Engine("transcription", load, settings.max_queued)

@@ -6,12 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import faster_whisper
+import numpy as np
 
+from engine_room.encoding import Samples, decode
 from engine_room.errors import UnsupportedValue
 from engine_room.jobs import Done, Event, Job
 from engine_room.transcription_format import Heard, Segment, Word
 from engine_room.transcription_turn import TranscriptionTurn
 
+RATE_HZ = 16_000
+FRAMES_PER_S = 100
+WINDOW_S = 120
 # What OpenAI does at temperature 0: try again, warmer, while the text is repetitive or unlikely.
 WARMER = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
@@ -28,23 +33,35 @@ class WhisperModel:
         """A Segment for each stretch of speech as soon as it is decoded, then Done with what was Heard.
 
         Silence gives none: a voice-activity filter runs first, and no text of an earlier window leads
-        the model on. Raises UnsupportedValue for a language the model does not know.
+        the model on. A long file goes window by window, so that a hang-up is noticed within seconds and
+        memory does not grow. Raises InvalidAudio, and UnsupportedValue for a language the model does
+        not know.
         """
         turn = job.turn
-        segments, info = self._model.transcribe(
-            turn.sound.samples,
-            language=self._language(turn.language),
-            initial_prompt=turn.prompt or None,
-            temperature=turn.temperature or WARMER,
-            word_timestamps=turn.words,
-            vad_filter=True,
-            condition_on_previous_text=False,
-        )
-        for segment in segments:
+        language = self._language(turn.language)
+        sound = decode(turn.data, RATE_HZ, lambda: job.cancelled)
+        if job.cancelled:
+            return
+        num_segments = 0
+        for begin, end in windows(sound.samples, RATE_HZ):
+            segments, info = self._model.transcribe(
+                sound.samples[begin:end],
+                language=language,
+                initial_prompt=turn.prompt or None,
+                temperature=turn.temperature or WARMER,
+                word_timestamps=turn.words,
+                vad_filter=True,
+                condition_on_previous_text=False,
+            )
+            for segment in segments:
+                if job.cancelled:
+                    return
+                yield _segment(segment, num_segments, begin)
+                num_segments += 1
+                language = info.language  # heard once, it holds for the whole file
             if job.cancelled:
                 return
-            yield _segment(segment)
-        yield Done(Heard(info.language, info.duration))
+        yield Done(Heard(language or info.language, sound.duration_s))
 
     def _language(self, name: str) -> str | None:
         """The model's code for `en`, `en-US`, `EN_us`; None to detect it."""
@@ -56,13 +73,33 @@ class WhisperModel:
         return code
 
 
-def _segment(segment: Any) -> Segment:
-    words = [Word(word.word.strip(), word.start, word.end) for word in segment.words or ()]
+def windows(samples: Samples, rate_hz: int) -> Iterator[tuple[int, int]]:
+    """Begin and end of each stretch of a sound that is transcribed in one go: WINDOW_S long at most, cut
+    at the quietest moment of its last third. One at least."""
+    begin, size = 0, WINDOW_S * rate_hz
+    moment = rate_hz // 10
+    while len(samples) - begin > size:
+        tail = samples[begin + size * 2 // 3 : begin + size]
+        moments = tail[: len(tail) // moment * moment].reshape(-1, moment)
+        quietest = int(np.argmin(np.square(moments).sum(axis=1)))
+        end = begin + size * 2 // 3 + quietest * moment + moment // 2
+        yield begin, end
+        begin = end
+    yield begin, len(samples)
+
+
+def _segment(segment: Any, number: int, begin: int) -> Segment:
+    """faster-whisper's segment as ours, its times counted from the beginning of the file."""
+    offset_s = begin / RATE_HZ
+    words = [
+        Word(word.word.strip(), offset_s + word.start, offset_s + word.end)
+        for word in segment.words or ()
+    ]
     return Segment(
-        id=segment.id - 1,  # faster-whisper counts from one, OpenAI from zero
-        seek=segment.seek,
-        start=segment.start,
-        end=segment.end,
+        id=number,
+        seek=segment.seek + begin * FRAMES_PER_S // RATE_HZ,
+        start=offset_s + segment.start,
+        end=offset_s + segment.end,
         text=segment.text,
         tokens=segment.tokens,
         temperature=segment.temperature or 0.0,

@@ -5,12 +5,14 @@ audio and speaks nothing.
 """
 
 import importlib.util
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from engine_room.errors import Unavailable, VoiceNotFound
+from engine_room.folders import files_in, modified_at
 from engine_room.jobs import Status
 from engine_room.schemas import Voice
 from engine_room.settings import Settings
@@ -38,15 +40,7 @@ class Voices:
     def cloned(self) -> list[ClonedVoice]:
         """The clips, each under its file's name: without the suffix where that is unmistakable, else
         with it, so that a new file never takes another one's id."""
-        if not self._clones_dir.is_dir():
-            return []
-        clips = sorted(
-            path
-            for path in self._clones_dir.iterdir()
-            if path.suffix.lower() in CLIP_SUFFIXES
-            and not path.name.startswith(".")
-            and path.is_file()  # not a folder, nor a link whose file is gone
-        )
+        clips = files_in(self._clones_dir, CLIP_SUFFIXES)
         stems = Counter(path.stem.lower() for path in clips)
         taken = {stem for stem, count in stems.items() if count > 1} | set(STANDARD_VOICES)
         taken |= {path.name.lower() for path in clips}  # bob.wav.ogg is not to be "bob.wav"
@@ -76,20 +70,19 @@ class Voices:
             return Status(
                 "unavailable",
                 "The voice-cloning part (coqui-tts) is not installed.",
-                "Run: pip install -r requirements.txt",
+                f"Run: {sys.executable} -m pip install -r requirements.txt",
             )
         folder = self._models_dir / "xtts_v2"
-        if not (folder / "model.pth").is_file():
-            return Status(
-                "unavailable",
-                f"The voice-cloning model is not there ({folder / 'model.pth'}).",
-                f"Put XTTS-v2's config.json, model.pth and vocab.json into {folder}; "
-                "its licence (CPML) allows non-commercial use only.",
-            )
+        there = (
+            ""
+            if (folder / "model.pth").is_file()
+            else f"There is no XTTS-v2 model in {folder}, and "
+        )
         return Status(
             "unavailable",
-            "This version lists cloned voices but does not speak with them yet.",
-            "Use a standard voice, or update to a version that does.",
+            f"{there}this version lists cloned voices but does not speak with them yet.",
+            "Use a standard voice. For the version that does: put config.json, model.pth and vocab.json "
+            f"of coqui/XTTS-v2 (Hugging Face; non-commercial CPML licence) into {folder}.",
         )
 
     def check_speaks(self, voice: StandardVoice | ClonedVoice) -> StandardVoice:
@@ -111,7 +104,7 @@ def shown(voice: StandardVoice | ClonedVoice) -> Voice:
 
 
 def _shown(id_: str, name: str, type_: VoiceType, description: str, path: Path) -> Voice:
-    created_at = int(path.stat().st_mtime)
+    created_at = modified_at(path)
     return Voice(
         id=id_,
         name=name,

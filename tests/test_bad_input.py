@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import os
 import signal
 import socket
 import zipfile
@@ -344,6 +345,66 @@ def test_a_server_told_to_stop_finishes_the_running_answer_first(tmp_path: Path)
     assert chunks[-1]["choices"][0]["finish_reason"] in ("stop", "length")
     assert not any("error" in chunk for chunk in chunks)
     assert code in (0, -signal.SIGTERM)
+
+
+@pytest.mark.slow
+def test_a_server_told_to_stop_says_so_to_those_it_cannot_finish(tmp_path: Path) -> None:
+    """One answer at a time, too long for the time that is left; the others wait."""
+
+    async def crowd(mortal: Server) -> list[httpx.Response]:
+        async with httpx.AsyncClient(base_url=mortal.url, timeout=100) as http:
+            whole = {"messages": STORY, "max_tokens": 4000, "n": 16}
+            body = {**whole, "stream": True}
+            async with http.stream("POST", CHAT, json=body) as running:
+                lines = running.aiter_lines()
+                await anext(lines)
+                waiting = [asyncio.create_task(http.post(CHAT, json=whole)) for _ in range(6)]
+                for _ in range(3):  # once these are answered, those before them have arrived
+                    await http.get("/health")
+                mortal.process.send_signal(signal.SIGTERM)
+                rest = [line async for line in lines if line]
+            assert json.loads(rest[-2][6:])["error"]["code"] == "overloaded"
+            assert rest[-1] == "data: [DONE]"
+            return await asyncio.gather(*waiting)
+
+    flags = ("--chat-parallel=1", "--stop-timeout-s=2")
+    with running_server(tmp_path, *flags) as mortal:
+        answers = asyncio.run(crowd(mortal))
+        mortal.process.wait(timeout=30)
+    for answer in answers:
+        assert checked(answer, 503)["code"] == "overloaded"
+        assert int(answer.headers["retry-after"]) <= 60
+
+
+def test_head_answers_where_get_does_without_a_body(server: Server) -> None:
+    with server.http() as http:
+        for path in ("/health", "/v1/health", "/v1/models"):
+            answer = http.head(path)
+            assert (answer.status_code, answer.content) == (200, b"")
+
+
+def test_a_slash_at_the_end_of_a_list_is_still_the_list(server: Server) -> None:
+    with server.http() as http:
+        for path in ("/v1/models", "/v1/audio/voices"):
+            assert http.get(f"{path}/").json() == http.get(path).json()
+
+
+def test_a_file_name_that_is_no_text_harms_no_listing(server: Server) -> None:
+    strange = [
+        server.folder / "voice_clones" / os.fsdecode(b"\xff.wav"),
+        server.folder / "models" / os.fsdecode(b"\xff.gguf"),
+    ]
+    for path in strange:
+        path.touch()
+    try:
+        with server.http() as http:
+            assert http.get("/v1/audio/voices").status_code == 200
+            assert http.get("/v1/models").status_code == 200
+            checked(http.post(SPEECH, json={"input": "Hi", "voice": "zzz"}), 404)
+            checked(http.post(CHAT, json={"messages": STORY, "model": "zzz"}), 404)
+    finally:
+        for path in strange:
+            path.unlink()
 
 
 @pytest.mark.slow

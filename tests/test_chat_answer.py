@@ -6,7 +6,13 @@ from engine_room.chat_answer import ChatAnswer
 from engine_room.chat_turn import ChatResult, Finish, Text
 from engine_room.schemas import ChatCompletionChunk
 
-RESULT = ChatResult(num_prompt_tokens=7, num_completion_tokens=3)
+RESULT = ChatResult(num_prompt_tokens=7, num_completion_tokens=3, num_cached_tokens=5)
+USAGE = {
+    "prompt_tokens": 7,
+    "completion_tokens": 3,
+    "total_tokens": 10,
+    "prompt_tokens_details": {"cached_tokens": 5},
+}
 ITEMS: list[Text | Finish] = [Text(0, "Hel"), Text(0, "lo"), Finish(0, "stop")]
 TWO: list[Text | Finish] = [
     Text(0, "A"),
@@ -39,7 +45,7 @@ def test_a_whole_answer_has_every_field_that_clients_read() -> None:
                 "finish_reason": "stop",
             }
         ],
-        "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10},
+        "usage": USAGE,
     }
 
 
@@ -84,11 +90,7 @@ def test_all_chunks_of_an_answer_share_id_time_and_model_and_two_answers_do_not(
 def test_usage_is_in_one_last_chunk_without_choices_and_only_if_asked_for() -> None:
     with_usage = chunks(ChatAnswer("m", include_usage=True), ITEMS)
     assert with_usage[-1]["choices"] == []
-    assert with_usage[-1]["usage"] == {
-        "prompt_tokens": 7,
-        "completion_tokens": 3,
-        "total_tokens": 10,
-    }
+    assert with_usage[-1]["usage"] == USAGE
     assert all("usage" not in chunk for chunk in with_usage[:-1])
     assert all("usage" not in chunk for chunk in chunks(ChatAnswer("m"), ITEMS))
 

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from engine_room.catalogue import Catalogue
-from engine_room.chat_llama import MAX_BATCH_TOKENS, LlamaModel
+from engine_room.chat_llama import MAX_BATCH_TOKENS, LlamaModel, Slice
 from engine_room.chat_turn import Sampling
 from engine_room.errors import Unavailable
 from engine_room.settings import Settings
 
 GREEDY = Sampling(0, 0.95, 40, 0.05, 1.0, 0, 0, -1)
 RANDOM = replace(GREEDY, temperature=1.0, seed=7)
+NUM_IDS = 4
 TEXTS = ["Hello", "", " two  spaces\n", "Ünïcödé 漢字 🙂👩‍👩‍👧", "a\0b", "1 + 1 = 2", "\ttab"]
 
 
@@ -24,23 +25,41 @@ def path() -> Path:
 
 @pytest.fixture(scope="module")
 def model(path: Path) -> Iterator[LlamaModel]:
-    model = LlamaModel(path, max_context_tokens=700, num_threads=1)
+    model = LlamaModel(path, max_context_tokens=700, num_sequences=NUM_IDS, num_threads=1)
     yield model
     model.close()
 
 
+@pytest.fixture(autouse=True)
+def _empty_memory(model: LlamaModel) -> None:
+    for seq_id in range(NUM_IDS):
+        model.forget(seq_id)
+
+
+def went_on(
+    model: LlamaModel,
+    tokens: list[int],
+    sampling: Sampling,
+    num_tokens: int,
+    seq_id: int = 0,
+    position: int = 0,
+) -> list[int]:
+    """The next tokens of a sequence after some more of its tokens, at this position."""
+    sampler = model.sampler(sampling)
+    drawn: list[int] = []
+    for _ in range(num_tokens):
+        assert model.decode([Slice(seq_id, position, tokens, wants_logits=True)])
+        position += len(tokens)
+        tokens = [sampler.sample(len(tokens) - 1)]
+        drawn += tokens
+    sampler.close()
+    return drawn
+
+
 def continued(model: LlamaModel, prompt: str, sampling: Sampling, num_tokens: int) -> list[int]:
     """The next tokens after a prompt."""
-    model.forget()
-    sampler = model.sampler(sampling)
-    tokens: list[int] = []
-    batch = model.tokenize(prompt)
-    for _ in range(num_tokens):
-        model.decode(batch)
-        batch = [sampler.sample()]
-        tokens += batch
-    sampler.close()
-    return tokens
+    model.forget(0)
+    return went_on(model, model.tokenize(prompt), sampling, num_tokens)
 
 
 def text_of(model: LlamaModel, tokens: list[int]) -> str:
@@ -72,8 +91,9 @@ def test_the_context_is_what_was_asked_for_or_what_the_model_was_trained_on(
     model: LlamaModel, path: Path
 ) -> None:
     assert model.num_context_tokens == 700
-    large = LlamaModel(path, max_context_tokens=100_000, num_threads=1)
+    large = LlamaModel(path, max_context_tokens=100_000, num_sequences=1, num_threads=1)
     assert large.num_context_tokens == 8192
+    assert large.num_pool_tokens == 2 * 8192
     large.close()
 
 
@@ -117,27 +137,64 @@ def test_penalties_end_a_repetition(model: LlamaModel) -> None:
 def test_what_was_forgotten_leaves_no_trace(model: LlamaModel) -> None:
     fresh = continued(model, "The sky is", GREEDY, 4)
     prompt = model.tokenize("The sky is")
-    model.forget()
-    model.decode(prompt)
-    model.decode(model.tokenize(" full of bees and"))
-    model.forget(len(prompt) - 1)
+    model.forget(0)
+    more = model.tokenize(" full of bees and")
+    assert model.decode([Slice(0, 0, prompt + more, wants_logits=False)])
+    model.forget(0, len(prompt) - 1)
+    assert went_on(model, prompt[-1:], GREEDY, 4, position=len(prompt) - 1) == fresh
+
+
+def test_several_sequences_in_one_batch_know_nothing_of_each_other(model: LlamaModel) -> None:
+    prompts = ["The capital of France is", "1, 2, 3, 4,", "The sky is"]
+    alone = [continued(model, prompt, GREEDY, 1)[0] for prompt in prompts]
+    model.forget(0)
+    tokens = [model.tokenize(prompt) for prompt in prompts]
+    slices = [Slice(seq_id, 0, each, wants_logits=True) for seq_id, each in enumerate(tokens)]
+    assert model.decode(slices)
     sampler = model.sampler(GREEDY)
-    tokens: list[int] = []
-    batch = prompt[-1:]
-    for _ in range(4):
-        model.decode(batch)
-        batch = [sampler.sample()]
-        tokens += batch
+    ends = [sum(map(len, tokens[: count + 1])) - 1 for count in range(len(tokens))]
+    assert [sampler.sample(end) for end in ends] == alone
     sampler.close()
-    assert tokens == fresh
 
 
-def test_a_full_batch_can_be_decoded_and_a_context_overrun_is_an_error(model: LlamaModel) -> None:
-    model.forget()
-    tokens = (model.tokenize("word " * 600))[:MAX_BATCH_TOKENS]
-    model.decode(tokens)
-    with pytest.raises(RuntimeError, match="llama_decode returned"):
-        model.decode(tokens)
+def test_a_copied_prefix_goes_on_as_if_it_had_been_decoded(model: LlamaModel) -> None:
+    fresh = continued(model, "The sky is", GREEDY, 4)
+    prompt = model.tokenize("The sky is")
+    model.copy_prefix(0, 3, len(prompt) - 1)
+    model.forget(0)
+    assert went_on(model, prompt[-1:], GREEDY, 4, seq_id=3, position=len(prompt) - 1) == fresh
+
+
+def test_a_saved_sequence_goes_on_under_another_id(model: LlamaModel) -> None:
+    fresh = continued(model, "The sky is", GREEDY, 4)
+    prompt = model.tokenize("The sky is")
+    state = model.save(0)
+    model.forget(0)
+    assert model.restore(2, state)
+    model.forget(2, len(prompt) - 1)
+    assert went_on(model, prompt[-1:], GREEDY, 4, seq_id=2, position=len(prompt) - 1) == fresh
+
+
+def test_without_room_nothing_is_done_and_what_is_there_goes_on(model: LlamaModel) -> None:
+    fresh = continued(model, "The sky is", GREEDY, 4)
+    prompt = model.tokenize("The sky is")
+    many = model.tokenize("word " * 600)[:MAX_BATCH_TOKENS]
+    assert model.decode([Slice(1, 0, many, wants_logits=False)])
+    state = model.save(1)
+    assert model.decode([Slice(2, 0, many, wants_logits=False)])
+    assert not model.decode([Slice(3, 0, many, wants_logits=True)])
+    assert not model.restore(3, state)
+    model.forget(0, len(prompt) - 1)
+    assert went_on(model, prompt[-1:], GREEDY, 4, position=len(prompt) - 1) == fresh
+
+
+def test_what_the_model_cannot_compute_is_an_error(model: LlamaModel) -> None:
+    with pytest.raises(RuntimeError, match="llama_decode returned -1"):
+        model.decode([Slice(0, 0, [10**6], wants_logits=True)])
+
+
+def test_a_model_of_tokens_shares_prefixes(model: LlamaModel) -> None:
+    assert model.shares_prefixes
 
 
 @pytest.mark.parametrize("content", [b"", b"GGUF", b"GGUF\x03\0\0\0" + bytes(100), b"<html>"])
@@ -145,7 +202,7 @@ def test_a_broken_file_is_unavailable_and_named(tmp_path: Path, content: bytes) 
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(content)
     with pytest.raises(Unavailable) as caught:
-        LlamaModel(broken, 512, 1)
+        LlamaModel(broken, 512, 1, 1)
     assert "The chat model broken.gguf cannot be loaded" in caught.value.reason
     assert "gives no reason" not in caught.value.reason
     assert "broken.gguf" in (caught.value.mend or "")
@@ -156,9 +213,9 @@ def test_a_half_downloaded_file_is_unavailable(tmp_path: Path, path: Path) -> No
     with path.open("rb") as source:
         half.write_bytes(source.read(20_000_000))
     with pytest.raises(Unavailable, match=r"half\.gguf cannot be loaded"):
-        LlamaModel(half, 512, 1)
+        LlamaModel(half, 512, 1, 1)
 
 
 def test_a_missing_file_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match=r"gone\.gguf cannot be loaded"):
-        LlamaModel(tmp_path / "gone.gguf", 512, 1)
+        LlamaModel(tmp_path / "gone.gguf", 512, 1, 1)

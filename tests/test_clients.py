@@ -91,6 +91,12 @@ def test_open_webui_can_upload_base64_in_json(http: httpx.Client, speech: bytes)
     assert "train" in answer.json()["text"]
 
 
+def test_base64_may_be_a_data_url_and_have_line_breaks(http: httpx.Client, speech: bytes) -> None:
+    data = "data:audio/mpeg;base64," + base64.encodebytes(speech).decode()
+    answer = http.post("/audio/transcriptions", json={"input_audio": {"data": data}})
+    assert "train" in answer.json()["text"]
+
+
 @pytest.mark.parametrize(
     "authorization", [None, "Bearer", "Bearer DUMMY_KEY", "Basic eDp5", "junk"]
 )

@@ -14,7 +14,7 @@ from engine_room.errors import (
     ShuttingDown,
     Unavailable,
 )
-from engine_room.jobs import Done, Engine, Event, Failed, Job, Status
+from engine_room.jobs import Done, Engine, Event, Failed, Job, Serve, Status, serially
 
 Events = SimpleQueue[Event]
 
@@ -42,7 +42,7 @@ class Gate:
 
 
 def opened(answer: Callable[[Job[str]], Iterator[Event]], max_queued: int = 9) -> Engine[str]:
-    engine: Engine[str] = Engine("chat", lambda: answer, max_queued)
+    engine: Engine[str] = Engine("chat", lambda: serially(answer), max_queued)
     engine.open()
     return engine
 
@@ -92,10 +92,10 @@ def test_items_are_delivered_on_the_engines_own_thread() -> None:
 def test_turns_submitted_while_the_model_loads_wait_for_it() -> None:
     loading, loaded = threading.Event(), threading.Event()
 
-    def load() -> Callable[[Job[str]], Iterator[Event]]:
+    def load() -> Serve[str]:
         loading.set()
         assert loaded.wait(10)
-        return echo
+        return serially(echo)
 
     engine: Engine[str] = Engine("chat", load, 9)
     assert engine.status.state == "loading"
@@ -215,7 +215,7 @@ def test_a_client_that_cannot_be_delivered_to_does_not_stop_the_next() -> None:
 
 
 def test_without_its_model_every_job_fails_with_the_reason_and_what_mends_it() -> None:
-    def load() -> Callable[[Job[str]], Iterator[Event]]:
+    def load() -> Serve[str]:
         raise Unavailable("The model is not there.", "Fetch it.")
 
     engine: Engine[str] = Engine("speech", load, 9)
@@ -231,7 +231,7 @@ def test_without_its_model_every_job_fails_with_the_reason_and_what_mends_it() -
 
 
 def test_a_model_that_crashes_while_loading_leaves_an_engine_that_says_so() -> None:
-    def load() -> Callable[[Job[str]], Iterator[Event]]:
+    def load() -> Serve[str]:
         raise ImportError("no such library")
 
     engine: Engine[str] = Engine("speech", load, 9)
@@ -265,7 +265,7 @@ def test_closing_cuts_the_running_job_off_fails_those_that_wait_and_refuses_new_
 
 
 def test_an_engine_that_was_never_opened_can_be_closed() -> None:
-    engine: Engine[str] = Engine("chat", lambda: echo, 9)
+    engine: Engine[str] = Engine("chat", lambda: serially(echo), 9)
     engine.close()
     with pytest.raises(ShuttingDown):
         engine.submit("a", print)

@@ -13,10 +13,17 @@ PROJECT_DIR = Path(__file__).resolve().parent.parent
 MODULES = {path.stem: path for path in (PROJECT_DIR / "engine_room").glob("[a-z]*.py")}
 MODULES["openai_api"] = PROJECT_DIR / "openai_api.py"
 FLOORS = [
-    {"errors", "settings", "schemas", "standard_voices"},
+    {"errors", "folders", "settings", "schemas", "standard_voices"},
     {"jobs", "encoding", "catalogue", "voices", "recordings", "speech_text"}
-    | {"chat_turn", "chat_format", "chat_answer", "transcription_turn", "transcription_format"},
-    {"chat_llama", "speech_light", "transcription_whisper"},
+    | {
+        "chat_turn",
+        "chat_format",
+        "chat_answer",
+        "chat_sequence",
+        "transcription_turn",
+        "transcription_format",
+    },
+    {"chat_cache", "chat_llama", "chat_scheduler", "speech_light", "transcription_whisper"},
     {"chat", "speech", "transcription"},
     {"streams", "door"},
     {"openai_api"},
@@ -26,8 +33,11 @@ NEIGHBOURS = {
     ("chat_answer", "chat_turn"),
     ("chat_format", "catalogue"),
     ("chat_format", "chat_turn"),
+    ("chat_sequence", "chat_format"),
+    ("chat_sequence", "chat_turn"),
+    ("chat_sequence", "jobs"),
     ("chat_turn", "catalogue"),
-    ("transcription_turn", "encoding"),
+    ("schemas", "errors"),
     ("voices", "jobs"),
 }
 # Who may import a library, where that is not everybody.
@@ -43,6 +53,7 @@ OWNERS = {
     "av": {"encoding"},
     "pydub": {"encoding"},
     "jinja2": {"chat_format"},
+    "psutil": {"chat"},
     "TTS": {"speech_xtts"},
     "torch": {"speech_xtts"},
 }

@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from engine_room import streams
 from engine_room.errors import ApiError, ClientGone, InvalidRequest, QueueFull
-from engine_room.jobs import Deliver, Done, Engine, Event, Job
+from engine_room.jobs import Deliver, Done, Engine, Event, Job, serially
 
 # A turn of the fake engine says itself how it is answered.
 Turn = Callable[[Job[Any]], Iterator[Event]]
@@ -28,7 +28,7 @@ class FakeEngine(Engine[Turn]):
     """An engine whose turns answer themselves; it remembers its jobs and counts them in."""
 
     def __init__(self, max_queued: int = 99) -> None:
-        super().__init__("fake", lambda: lambda job: job.turn(job), max_queued)
+        super().__init__("fake", lambda: serially(lambda job: job.turn(job)), max_queued)
         self.jobs: list[Job[Turn]] = []
         self.submitted = threading.Semaphore(0)
 

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 
 from engine_room.catalogue import Catalogue
-from engine_room.encoding import Samples, Sound, decode
-from engine_room.errors import UnsupportedValue
+from engine_room.encoding import Samples, Sound, decode, encode
+from engine_room.errors import InvalidAudio, UnsupportedValue
 from engine_room.jobs import Done, Event, Job
 from engine_room.settings import Settings
+from engine_room.speech_light import LightVoice
+from engine_room.standard_voices import STANDARD_VOICES
 from engine_room.transcription_format import Heard, Segment, text_of
-from engine_room.transcription_turn import RATE_HZ, TranscriptionTurn
-from engine_room.transcription_whisper import WhisperModel
+from engine_room.transcription_turn import TranscriptionTurn
+from engine_room.transcription_whisper import RATE_HZ, WINDOW_S, WhisperModel, windows
 
 SPEECH = Path(__file__).resolve().parents[2] / "shared" / "speech" / "jfk.flac"
 SAID = (
@@ -36,8 +38,17 @@ def speech() -> Sound:
     return decode(SPEECH.read_bytes(), RATE_HZ)
 
 
+@pytest.fixture(scope="module")
+def spoken() -> Sound:
+    """A sentence of about four seconds, by the server's own voice."""
+    voice = LightVoice()
+    character = STANDARD_VOICES["nova"].character
+    samples = voice.speak("The train to the old harbour leaves in the morning.", character, seed=1)
+    return decode(encode(Sound(samples, voice.sample_rate_hz), "wav"), RATE_HZ)
+
+
 def job(sound: Sound, language: str = "en", words: bool = False) -> Job[TranscriptionTurn]:
-    return Job(TranscriptionTurn(sound, language, "", 0.0, words), print)
+    return Job(TranscriptionTurn(encode(sound, "wav"), language, "", 0.0, words), print)
 
 
 def heard(model: WhisperModel, asked: Job[TranscriptionTurn]) -> tuple[list[Segment], Heard]:
@@ -107,3 +118,53 @@ def test_a_cancelled_job_ends_without_its_segments(model: WhisperModel, speech: 
     asked = job(speech)
     asked.cancel()
     assert list(model.answer(asked)) == []
+
+
+def test_what_is_no_audio_is_refused(model: WhisperModel) -> None:
+    with pytest.raises(InvalidAudio):
+        list(model.answer(Job(TranscriptionTurn(b"hello", "", "", 0.0, False), print)))
+
+
+def test_a_long_sound_is_cut_where_it_is_quiet_and_nothing_of_it_is_lost() -> None:
+    loud = noise(3.5 * WINDOW_S, 0.5)
+    quiet_at = [100 * RATE_HZ, 190 * RATE_HZ, 300 * RATE_HZ]
+    for at in quiet_at:
+        loud[at : at + RATE_HZ // 2] = 0
+    cuts = list(windows(loud, RATE_HZ))
+    assert [begin for begin, _ in cuts] == [0] + [end for _, end in cuts[:-1]]
+    assert cuts[-1][1] == len(loud)
+    assert all(end - begin <= WINDOW_S * RATE_HZ for begin, end in cuts)
+    for at, (_, end) in zip(quiet_at, cuts, strict=False):
+        assert at < end < at + RATE_HZ // 2
+
+
+@pytest.mark.parametrize("num_samples", [0, 1, RATE_HZ, WINDOW_S * RATE_HZ])
+def test_a_short_sound_is_one_window(num_samples: int) -> None:
+    samples = np.zeros(num_samples, np.float32)
+    assert list(windows(samples, RATE_HZ)) == [(0, num_samples)]
+
+
+@pytest.mark.slow
+def test_words_late_in_a_long_file_have_their_place_in_it(
+    model: WhisperModel, spoken: Sound
+) -> None:
+    silence = noise(WINDOW_S + 30, 0)
+    late = Sound(np.concatenate([silence, spoken.samples]), RATE_HZ)
+    segments, result = heard(model, job(late, words=True))
+    assert plain(text_of(segments))[:4] == ["the", "train", "to", "the"]
+    assert result.duration_s == pytest.approx(late.duration_s, abs=0.01)
+    assert [segment.id for segment in segments] == list(range(len(segments)))
+    words = [word for segment in segments for word in segment.words]
+    assert WINDOW_S + 29 < segments[0].start < WINDOW_S + 32
+    assert WINDOW_S + 29 < words[0].start < WINDOW_S + 32
+
+
+@pytest.mark.slow
+def test_a_job_cancelled_after_its_first_segment_gives_no_more(
+    model: WhisperModel, spoken: Sound
+) -> None:
+    asked = job(Sound(np.tile(spoken.samples, 40), RATE_HZ))
+    events = iter(model.answer(asked))
+    assert isinstance(next(events), Segment)
+    asked.cancel()
+    assert list(events) == []

@@ -1,0 +1,93 @@
+"""Which sequences run in the next batch, and how many tokens each.
+
+Those that write go first, a token each; what is left of the batch is prompt, first come first
+served, and no more of it than takes a moment: so that a long prompt does not stall those who are
+talking, and a hang-up is noticed soon. Imports no model library.
+"""
+
+from collections import deque
+
+from engine_room.chat_sequence import Sequence
+
+# A batch takes about this long: while somebody's answer is being written, and while nobody's is.
+BESIDE_WRITING_S = 0.1
+ALONE_S = 0.3
+MIN_PROMPT_TOKENS = 16
+
+
+class Scheduler:
+    """The sequences that wait and those that run. Belongs to the engine's thread."""
+
+    def __init__(self, max_running: int, max_batch_tokens: int) -> None:
+        self.waiting: deque[Sequence] = deque()
+        self.running: list[Sequence] = []
+        self._max_running = max_running
+        self._max_batch_tokens = max_batch_tokens
+        self._is_full = False
+        self._prompt_tokens_per_s = 300.0  # a first guess; `took` learns
+
+    @property
+    def all(self) -> list[Sequence]:
+        """Those that wait and those that run."""
+        return [*self.waiting, *self.running]
+
+    @property
+    def has_place(self) -> bool:
+        """True while one more sequence may run."""
+        return len(self.running) < self._max_running and not self._is_full
+
+    def start(self, sequence: Sequence) -> None:
+        """Let one that waits run."""
+        self.waiting.remove(sequence)
+        self.running.append(sequence)
+
+    def pause_youngest(self) -> Sequence:
+        """Let the one that was started last wait, before all others. Until one of those that go on has
+        left, nobody is started: else the same lack of room would stop them again and again."""
+        youngest = self.running.pop()
+        self.waiting.appendleft(youngest)
+        self._is_full = True
+        return youngest
+
+    def leave(self, sequence: Sequence) -> None:
+        """Take a sequence out, wherever it is."""
+        if sequence in self.running:
+            self.running.remove(sequence)
+            self._is_full = False
+        else:
+            self.waiting.remove(sequence)
+
+    def clear(self) -> None:
+        """Take all out."""
+        self.waiting.clear()
+        self.running.clear()
+        self._is_full = False
+
+    @property
+    def num_wanted(self) -> int:
+        """How many more it would look at: a few beyond those that can run, to see what they share."""
+        return max(0, 2 * self._max_running - len(self.running) - len(self.waiting))
+
+    def plan(self) -> list[tuple[Sequence, int]]:
+        """The next batch: sequences, and how many of its pending tokens each one decodes."""
+        writing = [sequence for sequence in self.running if sequence.num_pending == 1]
+        batch = [(sequence, 1) for sequence in writing[: self._max_batch_tokens]]
+        room = self._max_batch_tokens - len(batch)
+        if writing:
+            room = min(room, self._prompt_tokens_in(BESIDE_WRITING_S))
+        else:
+            room = min(room, self._prompt_tokens_in(ALONE_S))
+        for sequence in self.running:
+            if sequence.num_pending > 1 and room > 0:
+                num_tokens = min(sequence.num_pending, room)
+                batch.append((sequence, num_tokens))
+                room -= num_tokens
+        return batch
+
+    def _prompt_tokens_in(self, seconds: float) -> int:
+        return max(MIN_PROMPT_TOKENS, int(self._prompt_tokens_per_s * seconds))
+
+    def took(self, num_tokens: int, seconds: float) -> None:
+        """Learn from a batch how long tokens take."""
+        if num_tokens >= MIN_PROMPT_TOKENS:
+            self._prompt_tokens_per_s = num_tokens / max(seconds, 1e-6)

@@ -1,0 +1,82 @@
+"""A sequence: one answer under way, its tokens, and the text they have become."""
+
+import codecs
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine_room.chat_format import StopStrings
+from engine_room.chat_turn import ChatResult, ChatTurn
+from engine_room.jobs import Job
+
+Tokens = NDArray[np.int32]
+
+
+class Drawer(Protocol):
+    """What draws the next token of one sequence."""
+
+    def sample(self, logits_index: int) -> int:
+        """A token, by the logits that the last batch left at this index."""
+
+    def close(self) -> None:
+        """Free the memory."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the answers of one job have in common: how many are open, and the tokens they took."""
+
+    job: Job[ChatTurn]
+    num_open: int
+    num_prompt_tokens: int
+    num_cached_tokens: int | None = None  # of the first answer, once it has begun
+    num_completion_tokens: int = 0
+
+    def result(self) -> ChatResult:
+        """The result of the job, once none is open."""
+        return ChatResult(
+            self.num_prompt_tokens, self.num_completion_tokens, self.num_cached_tokens or 0
+        )
+
+
+@dataclass(eq=False, slots=True)
+class Sequence:
+    """One answer. `tokens` is the prompt and what was generated; the model's memory holds the first
+    `num_decoded` of them, under `seq_id`, while the sequence runs."""
+
+    tally: Tally
+    index: int
+    prompt: Tokens
+    max_tokens: int
+    sampler: Drawer
+    stops: StopStrings
+    tokens: list[int] = field(default_factory=list)
+    seq_id: int | None = None
+    num_decoded: int = 0
+    characters: codecs.IncrementalDecoder = field(
+        default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace")
+    )
+
+    def __post_init__(self) -> None:
+        self.tokens = self.prompt.tolist()
+
+    @property
+    def num_pending(self) -> int:
+        """Tokens that the model has not seen yet; 1 while the answer is being written."""
+        return len(self.tokens) - self.num_decoded
+
+    @property
+    def num_generated(self) -> int:
+        """Tokens of the answer so far."""
+        return len(self.tokens) - len(self.prompt)
+
+    @property
+    def cancelled(self) -> bool:
+        """True once nobody waits for it."""
+        return self.tally.job.cancelled
+
+    def text_of(self, piece: bytes) -> str:
+        """The text that a token's bytes let out; part of a character or of a stop string waits."""
+        return self.stops.feed(self.characters.decode(piece))

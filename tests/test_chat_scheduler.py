@@ -1,0 +1,137 @@
+"""Who runs in the next batch: those that write first, then prompts, first come first served."""
+
+from typing import Any
+
+from engine_room.chat_format import StopStrings
+from engine_room.chat_scheduler import MIN_PROMPT_TOKENS, Scheduler
+from engine_room.chat_sequence import Sequence, Tally
+from engine_room.jobs import Job
+from tests.test_chat_sequence import Silent, tokens_of
+
+
+def sequence(num_tokens: int, num_decoded: int = 0) -> Sequence:
+    turn: Any = None
+    tally = Tally(Job(turn, print), 1, num_tokens)
+    made = Sequence(tally, 0, tokens_of(range(num_tokens)), 99, Silent(), StopStrings(()))
+    made.num_decoded = num_decoded
+    return made
+
+
+def writing() -> Sequence:
+    """One whose prompt is decoded, but for the token drawn last."""
+    return sequence(50, 49)
+
+
+def running(*sequences: Sequence, max_running: int = 8, max_batch: int = 512) -> Scheduler:
+    """A scheduler that believes in 1,000 prompt tokens a second: 100 beside writers, 300 alone."""
+    scheduler = Scheduler(max_running, max_batch)
+    scheduler.running += sequences
+    scheduler.took(1000, 1.0)
+    return scheduler
+
+
+def test_nothing_runs_where_nothing_is() -> None:
+    assert running().plan() == []
+
+
+def test_those_that_write_go_first_and_the_prompt_gets_what_a_tenth_of_a_second_holds() -> None:
+    prompt, one, other = sequence(400), writing(), writing()
+    assert running(prompt, one, other).plan() == [(one, 1), (other, 1), (prompt, 100)]
+
+
+def test_while_nobody_writes_a_batch_may_take_three_times_as_long() -> None:
+    prompt = sequence(400)
+    assert running(prompt).plan() == [(prompt, 300)]
+
+
+def test_prompts_are_decoded_first_come_first_served() -> None:
+    first, second, third = sequence(200, 50), sequence(500), sequence(40)
+    assert running(first, second, third).plan() == [(first, 150), (second, 150)]
+
+
+def test_several_short_prompts_share_a_batch() -> None:
+    first, second = sequence(20), sequence(30)
+    assert running(first, second).plan() == [(first, 20), (second, 30)]
+
+
+def test_a_batch_is_never_larger_than_the_model_takes() -> None:
+    prompts = [sequence(400), sequence(400)]
+    scheduler = running(*[writing() for _ in range(6)], *prompts, max_batch=64)
+    assert [count for _, count in scheduler.plan()] == [1] * 6 + [58]
+    scheduler.took(100_000, 1.0)
+    assert sum(count for _, count in scheduler.plan()) == 64
+    crowd = running(*[writing() for _ in range(80)], *prompts, max_running=99, max_batch=64)
+    assert [count for _, count in crowd.plan()] == [1] * 64
+
+
+def test_it_learns_how_fast_prompts_are() -> None:
+    prompt, writer = sequence(400), writing()
+    scheduler = running(prompt, writer)
+    scheduler.took(200, 0.5)
+    assert scheduler.plan() == [(writer, 1), (prompt, 40)]
+    scheduler.took(200, 0.25)
+    assert scheduler.plan() == [(writer, 1), (prompt, 80)]
+
+
+def test_a_batch_of_a_few_tokens_says_nothing_of_prompts() -> None:
+    prompt, writer = sequence(400), writing()
+    scheduler = running(prompt, writer)
+    scheduler.took(3, 1.0)
+    assert scheduler.plan() == [(writer, 1), (prompt, 100)]
+
+
+def test_however_slow_the_model_is_a_prompt_moves_on() -> None:
+    prompt, writer = sequence(400), writing()
+    scheduler = running(prompt, writer)
+    scheduler.took(16, 60)
+    assert scheduler.plan() == [(writer, 1), (prompt, MIN_PROMPT_TOKENS)]
+
+
+def test_a_batch_that_took_no_time_is_no_division_by_zero() -> None:
+    scheduler = running(sequence(400))
+    scheduler.took(400, 0.0)
+    assert [count for _, count in scheduler.plan()] == [400]
+
+
+def test_it_looks_at_twice_as_many_as_may_run_and_never_wants_less_than_none() -> None:
+    scheduler = running(writing(), max_running=2)
+    assert scheduler.num_wanted == 3
+    scheduler.waiting += [sequence(1) for _ in range(9)]
+    assert scheduler.num_wanted == 0
+
+
+def test_no_more_run_than_may() -> None:
+    scheduler = running(max_running=2)
+    scheduler.waiting += [sequence(5), sequence(6), sequence(7)]
+    first, second, third = scheduler.waiting
+    for each in (first, second):
+        assert scheduler.has_place
+        scheduler.start(each)
+    assert not scheduler.has_place
+    assert scheduler.all == [third, first, second]
+    scheduler.leave(first)
+    assert scheduler.has_place
+    scheduler.leave(third)
+    assert scheduler.all == [second]
+
+
+def test_the_youngest_pauses_in_front_of_the_others_until_one_that_goes_on_has_left() -> None:
+    old, young, late = writing(), writing(), sequence(9)
+    scheduler = running(old, young)
+    scheduler.waiting.append(late)
+    assert scheduler.pause_youngest() is young
+    assert list(scheduler.waiting) == [young, late]
+    assert not scheduler.has_place
+    scheduler.leave(late)
+    assert not scheduler.has_place
+    scheduler.leave(old)
+    assert scheduler.has_place
+
+
+def test_a_cleared_scheduler_is_as_new() -> None:
+    scheduler = running(writing(), writing())
+    scheduler.waiting.append(sequence(9))
+    scheduler.pause_youngest()
+    scheduler.clear()
+    assert scheduler.all == []
+    assert scheduler.has_place
