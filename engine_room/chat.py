@@ -9,6 +9,7 @@ import logging
 import os
 import time
 from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ import psutil
 from engine_room.catalogue import Catalogue, ChatFile
 from engine_room.chat_cache import PrefixCache, num_held
 from engine_room.chat_format import PromptTemplate, StopStrings
+from engine_room.chat_grammar import Constraint, Constraints
 from engine_room.chat_scheduler import Scheduler
 from engine_room.chat_sequence import Sequence, Tally
 from engine_room.chat_turn import ChatTurn, Finish, FinishReason, Text
@@ -57,6 +59,8 @@ class Chat:
         self._model: LlamaModel
         self._inbox: Inbox[ChatTurn]
         self._jobs: deque[Job[ChatTurn]] = deque()
+        self._compiling: list[tuple[Job[ChatTurn], Future[Constraint]]] = []
+        self._compiler = ThreadPoolExecutor(1, "chat grammars")
 
     def use(self, file: ChatFile) -> None:
         """Have this model in memory, in place of the one before. Raises Unavailable."""
@@ -77,6 +81,7 @@ class Chat:
         self._template = PromptTemplate(model.template, model.bos_text, model.eos_text)
         self._scheduler = Scheduler(max_running, chat_llama.MAX_BATCH_TOKENS)
         self._cache = PrefixCache(model, num_ids, self._cache_bytes())
+        self._constraints = Constraints(model)
         self._file = file
         log.info("chat model %s loaded in %.1f s", file.id, time.perf_counter() - started)
 
@@ -93,8 +98,8 @@ class Chat:
     def serve(self, inbox: Inbox[ChatTurn]) -> None:
         """Answer what comes into the inbox until it is closed."""
         self._inbox = inbox
-        while not (inbox.closed and self._is_idle):
-            num_wanted = self._scheduler.num_wanted - len(self._jobs)
+        while not (inbox.closed and self._is_idle and not self._compiling):
+            num_wanted = self._scheduler.num_wanted - len(self._jobs) - len(self._compiling)
             self._jobs += inbox.take(num_wanted, wait=self._is_idle)
             try:
                 self.step()
@@ -130,17 +135,23 @@ class Chat:
 
     def _admit(self) -> None:
         """Make sequences of the jobs for the model in memory, and let run those that fit."""
-        scheduler = self._scheduler
         while self._jobs:
-            if scheduler.all and self._jobs[0].turn.file != self._file:
+            is_busy = self._scheduler.all or self._compiling
+            if is_busy and self._jobs[0].turn.file != self._file:
                 break  # the other model waits until these are done
             self._open(self._jobs.popleft())
-            scheduler = self._scheduler  # a new one came with a new model
+        for job, future in [each for each in self._compiling if each[1].done()]:
+            self._compiling.remove((job, future))
+            self._begin(job, future)
+        scheduler = self._scheduler
         for sequence in list(scheduler.waiting):
             if not scheduler.has_place:
                 break
             tokens = np.array(sequence.tokens, np.int32)
-            match = self._cache.match(tokens, scheduler.running)
+            if sequence.is_seeded and not scheduler.running:
+                # The last bits of a logit depend on what else lies in memory, and where.
+                self._cache.move_out()
+            match = self._cache.match(tokens, scheduler.running, not sequence.is_seeded)
             if self._cache.is_worth_waiting(tokens, match, scheduler.running):
                 continue  # somebody is decoding the same prompt; share it when it is there
             if not self._fits(sequence):
@@ -154,14 +165,29 @@ class Chat:
         """The job's sequences, at the end of those that wait; or its error."""
         try:
             self.use(job.turn.file)
-            self._scheduler.waiting += self._sequences(job)
+        except ApiError as error:
+            self._inbox.end(job, Failed(error))
+            return
+        grammar = job.turn.grammar
+        if grammar is None:
+            self._begin(job, None)
+            return
+        # A large grammar takes a second, in which the others go on.
+        future = self._compiler.submit(self._constraints.over, grammar)
+        self._compiling.append((job, future))
+        future.add_done_callback(lambda _: self._inbox.wake())
+
+    def _begin(self, job: Job[ChatTurn], future: "Future[Constraint] | None") -> None:
+        try:
+            constraint = future.result() if future else None
+            self._scheduler.waiting += self._sequences(job, constraint)
         except ApiError as error:
             self._inbox.end(job, Failed(error))
         except Exception:  # a template of somebody else's, for one, can fail in any way
             log.exception("a request failed")
             self._inbox.end(job, Failed(InternalError()))
 
-    def _sequences(self, job: Job[ChatTurn]) -> list[Sequence]:
+    def _sequences(self, job: Job[ChatTurn], constraint: Constraint | None) -> list[Sequence]:
         """One for each answer. Raises InvalidRequest, ContextLengthExceeded."""
         turn = job.turn
         prompt = self._model.tokenize(self._template.prompt(turn))
@@ -178,7 +204,9 @@ class Chat:
                 index=index,
                 prompt=np.array(prompt, np.int32),
                 max_tokens=min(room, turn.max_tokens or room),
-                sampler=self._model.sampler(replace(turn.sampling, seed=seed)),
+                sampler=self._model.sampler(
+                    replace(turn.sampling, seed=seed), constraint and constraint.copy()
+                ),
                 stops=StopStrings(turn.stop),
             )
             for index, seed in enumerate(seeds)
@@ -253,6 +281,10 @@ class Chat:
         self._forget_all()
 
     def _forget_all(self) -> None:
+        wait([future for _, future in self._compiling])  # they read the model's vocabulary
+        for job, _ in self._compiling:
+            self._inbox.end(job, Failed(InternalError()))
+        self._compiling.clear()
         for sequence in self._scheduler.all:
             sequence.sampler.close()
         self._scheduler.clear()

@@ -81,13 +81,13 @@ class PrefixCache:
         """RAM that past prompts take."""
         return sum(past.state.nbytes for past in self._pasts if past.state is not None)
 
-    def match(self, prompt: Tokens, live: Iterable[Sequence]) -> Match:
+    def match(self, prompt: Tokens, live: Iterable[Sequence], with_past: bool = True) -> Match:
         """The longest prefix there is; one token at least is left to decode, for its logits."""
         best = Match(None, 0)
         if not self._memory.shares_prefixes:
             return best
         limit = len(prompt) - 1
-        for past in self._pasts:
+        for past in self._pasts if with_past else ():
             length = min(num_common(prompt, past.tokens), limit)
             if length > best.num_tokens:
                 best = Match(past, length)

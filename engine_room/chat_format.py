@@ -12,6 +12,7 @@ import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from engine_room.catalogue import ChatFile
+from engine_room.chat_grammar import ANY_OBJECT, Grammar, gbnf_grammar, json_grammar
 from engine_room.chat_turn import ChatTurn, Sampling
 from engine_room.errors import InvalidRequest, UnsupportedValue
 from engine_room.schemas import ChatRequest, Message, Part
@@ -22,6 +23,7 @@ CHATML = (
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 CONTINUE_HERE = "\ue000continue here\ue000"
+RESPONSE_FORMATS = ("text", "json_object", "json_schema")
 SAME_ROLE = {"developer": "system", "function": "tool"}
 
 
@@ -46,6 +48,7 @@ def turn_from(body: ChatRequest, file: ChatFile, default_max_tokens: int = 0) ->
         stop=tuple(text for text in stop if text),
         num_answers=body.n,
         continue_final_message=body.continue_final_message,
+        grammar=_grammar(body),
         template_arguments=body.chat_template_kwargs
         | {"add_generation_prompt": body.add_generation_prompt},
     )
@@ -53,11 +56,6 @@ def turn_from(body: ChatRequest, file: ChatFile, default_max_tokens: int = 0) ->
 
 def _check_supported(body: ChatRequest) -> None:
     """What would change the answer's form must be honoured or refused, never ignored."""
-    form = body.response_format.get("type") or "text"
-    if form != "text":
-        raise UnsupportedValue("response_format", form, ["text"])
-    if body.grammar:
-        raise InvalidRequest("grammar is not supported by this version.", param="grammar")
     if body.logprobs:
         raise InvalidRequest("logprobs are not supported by this version.", param="logprobs")
     for name, choice in (("tool_choice", body.tool_choice), ("function_call", body.function_call)):
@@ -67,6 +65,29 @@ def _check_supported(body: ChatRequest) -> None:
         raise InvalidRequest(
             "continue_final_message needs an assistant message at the end.", param="messages"
         )
+
+
+def _grammar(body: ChatRequest) -> Grammar | None:
+    """What the answer's form must be. Raises InvalidRequest when it cannot be."""
+    form = body.response_format.get("type") or "text"
+    if form not in RESPONSE_FORMATS:
+        raise UnsupportedValue("response_format", form, RESPONSE_FORMATS)
+    if body.grammar and form != "text":
+        raise InvalidRequest("grammar and response_format exclude each other.", param="grammar")
+    if body.grammar:
+        return gbnf_grammar(body.grammar, "grammar")
+    if form == "json_object":
+        return json_grammar(ANY_OBJECT, "response_format")
+    if form == "json_schema":
+        named = body.response_format.get("json_schema")
+        schema = named.get("schema") if isinstance(named, dict) else None
+        if not isinstance(schema, dict):
+            raise InvalidRequest(
+                "response_format.json_schema.schema: a JSON schema is required.",
+                param="response_format",
+            )
+        return json_grammar(schema, "response_format")
+    return None
 
 
 def _plain(message: Message, index: int) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import llama_cpp
 import numpy as np
 from numpy.typing import NDArray
 
+from engine_room.chat_grammar import Constraint, tokenizer_of
 from engine_room.chat_turn import Sampling
 from engine_room.errors import Unavailable
 
@@ -168,9 +169,25 @@ class LlamaModel:
             raise RuntimeError(f"llama_decode returned {code}")
         return bool(code == 0)
 
-    def sampler(self, sampling: Sampling) -> "Sampler":
+    def sampler(self, sampling: Sampling, constraint: Constraint | None = None) -> "Sampler":
         """A sampler for one answer."""
-        return Sampler(self._context, self._vocab, sampling)
+        return Sampler(self._context, self._vocab, sampling, constraint)
+
+    def constraint_tokenizer(self) -> Any:
+        """llguidance's view of the tokens; reads only what never changes, so any thread may call it."""
+        num_vocab = llama_cpp.llama_vocab_n_tokens(self._vocab)
+        pointer = ctypes.cast(llama_cpp.llama_cpp._lib.llama_tokenize, ctypes.c_void_p).value
+        return tokenizer_of(
+            [self._marked_piece(token) for token in range(num_vocab)],
+            [token for token in range(num_vocab) if self.is_end(token)],
+            self._vocab,
+            pointer or 0,
+        )
+
+    def _marked_piece(self, token: int) -> bytes:
+        if llama_cpp.llama_vocab_is_control(self._vocab, token):
+            return b"\xff" + self._token_text(token).encode()
+        return self.piece(token)
 
 
 class _Batch:
@@ -228,8 +245,12 @@ def _bytes_of(array: NDArray[np.uint8]) -> Any:
 class Sampler:
     """Draws one token at a time: penalties, then top-k, top-p, min-p, temperature, chance."""
 
-    def __init__(self, context: Any, vocab: Any, sampling: Sampling) -> None:
+    def __init__(
+        self, context: Any, vocab: Any, sampling: Sampling, constraint: Constraint | None = None
+    ) -> None:
         self._context = context
+        self._constraint = constraint
+        self._num_vocab = llama_cpp.llama_vocab_n_tokens(vocab)
         self._chain = llama_cpp.llama_sampler_chain_init(
             llama_cpp.llama_sampler_chain_default_params()
         )
@@ -238,7 +259,13 @@ class Sampler:
 
     def sample(self, logits_index: int) -> int:
         """The next token, by the logits that the last batch left at this index."""
-        return int(llama_cpp.llama_sampler_sample(self._chain, self._context, logits_index))
+        if self._constraint is None:
+            return int(llama_cpp.llama_sampler_sample(self._chain, self._context, logits_index))
+        pointer = llama_cpp.llama_get_logits_ith(self._context, logits_index)
+        self._constraint.mask(np.ctypeslib.as_array(pointer, (self._num_vocab,)))
+        token = int(llama_cpp.llama_sampler_sample(self._chain, self._context, logits_index))
+        self._constraint.accept(token)
+        return token
 
     def close(self) -> None:
         """Free the memory."""

@@ -79,7 +79,9 @@ class Scheduler:
             room = min(room, self._prompt_tokens_in(ALONE_S))
         for sequence in self.running:
             if sequence.num_pending > 1 and room > 0:
-                num_tokens = min(sequence.num_pending, room)
+                # A prompt's last token goes among the writers, in a batch of its own size: so that the
+                # same request draws from the same numbers, whether its prompt was cached or not.
+                num_tokens = min(sequence.num_pending - 1, room)
                 batch.append((sequence, num_tokens))
                 room -= num_tokens
         return batch

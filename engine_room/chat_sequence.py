@@ -73,6 +73,11 @@ class Sequence:
         return len(self.tokens) - len(self.prompt)
 
     @property
+    def is_seeded(self) -> bool:
+        """True when the same request is to give the same text."""
+        return self.tally.job.turn.sampling.seed >= 0
+
+    @property
     def cancelled(self) -> bool:
         """True once nobody waits for it."""
         return self.tally.job.cancelled

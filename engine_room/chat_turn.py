@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from engine_room.catalogue import ChatFile
+from engine_room.chat_grammar import Grammar
 
 FinishReason = Literal["stop", "length"]
 
@@ -33,6 +34,7 @@ class ChatTurn:
     stop: tuple[str, ...] = ()
     num_answers: int = 1
     continue_final_message: bool = False
+    grammar: Grammar | None = None
     template_arguments: dict[str, Any] = field(default_factory=dict)
 
 

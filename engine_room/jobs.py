@@ -67,7 +67,7 @@ class Status:
 class Inbox(Generic[Turn]):
     """The jobs of one engine: those that wait, at most `max_queued`, and those that were taken.
 
-    `put`, `close` and `cancel_all` may be called from any thread; `take` and `end` are the engine's.
+    `put`, `wake`, `close` and `cancel_all` may be called from any thread; `take` and `end` are the engine's.
     """
 
     def __init__(self, name: str, max_queued: int) -> None:
@@ -76,6 +76,7 @@ class Inbox(Generic[Turn]):
         self._waiting: deque[Job[Turn]] = deque()
         self._taken: set[Job[Turn]] = set()
         self._changed = threading.Condition()
+        self._is_woken = False
         self.closed = False
 
     def put(self, job: Job[Turn]) -> None:
@@ -91,7 +92,7 @@ class Inbox(Generic[Turn]):
             self._changed.notify()
 
     def take(self, max_jobs: int, wait: bool) -> list[Job[Turn]]:
-        """The next jobs, first come first; with `wait` at least one, unless the inbox is closed."""
+        """The next jobs, first come first; with `wait` at least one, unless closed or woken."""
         taken: list[Job[Turn]] = []
         with self._changed:
             while not self.closed:
@@ -99,11 +100,18 @@ class Inbox(Generic[Turn]):
                     job = self._waiting.popleft()
                     if not job.cancelled:
                         taken.append(job)
-                if taken or not wait:
+                if taken or not wait or self._is_woken:
                     break
                 self._changed.wait()
+            self._is_woken = False
             self._taken.update(taken)
         return taken
+
+    def wake(self) -> None:
+        """Make a `take` that waits return: what the engine had somebody else do is done."""
+        with self._changed:
+            self._is_woken = True
+            self._changed.notify()
 
     def end(self, job: Job[Turn], event: Event) -> None:
         """Deliver the one event that ends a job; more than once is once."""

@@ -219,13 +219,18 @@ class ChatRequest(Body):
     repetition_penalty: float | None = Field(None, gt=0, le=10, allow_inf_nan=False)
     presence_penalty: Penalty = 0
     frequency_penalty: Penalty = 0
-    seed: int = Field(-1, description="The same seed alone gives the same text; negative: random.")
+    seed: int = Field(
+        -1,
+        description="The same request alone gives the same text (and is not cached); negative: random.",
+    )
     stop: str | list[str] = Field(default_factory=list)
     n: int = Field(1, ge=1, le=16, description="How many answers.")
     stream: bool = False
     stream_options: StreamOptions = StreamOptions()
-    response_format: dict[str, Any] = Field(default_factory=dict)
-    grammar: str = ""
+    response_format: dict[str, Any] = Field(
+        default_factory=dict, description="text, json_object or json_schema; always kept to."
+    )
+    grammar: Text = Field("", description="A GBNF grammar that the answer keeps to.")
     logprobs: bool = False
     tools: list[dict[str, Any]] = Field(default_factory=list)
     tool_choice: str | dict[str, Any] = "auto"

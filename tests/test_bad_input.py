@@ -67,7 +67,7 @@ def checked(answer: httpx.Response, status: int) -> dict[str, Any]:
         ),
         (
             CHAT,
-            {"messages": STORY, "response_format": {"type": "json_object"}},
+            {"messages": STORY, "response_format": {"type": "xml"}},
             400,
             "response_format",
             "unsupported_value",

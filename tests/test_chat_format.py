@@ -285,7 +285,7 @@ def test_sampling_comes_from_the_request_and_has_the_local_extras() -> None:
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"response_format": {"type": "xml"}}, "response_format"),
         ({"response_format": {"type": "json_schema", "json_schema": {}}}, "response_format"),
         ({"grammar": "root ::= x"}, "grammar"),
         ({"logprobs": True}, "logprobs"),

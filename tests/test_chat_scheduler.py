@@ -46,12 +46,19 @@ def test_while_nobody_writes_a_batch_may_take_three_times_as_long() -> None:
 
 def test_prompts_are_decoded_first_come_first_served() -> None:
     first, second, third = sequence(200, 50), sequence(500), sequence(40)
-    assert running(first, second, third).plan() == [(first, 150), (second, 150)]
+    assert running(first, second, third).plan() == [(first, 149), (second, 151)]
+
+
+def test_the_last_token_of_a_prompt_goes_among_the_writers() -> None:
+    scheduler = running(sequence(20))
+    [(only, count)] = scheduler.plan()
+    only.num_decoded += count
+    assert (count, scheduler.plan()) == (19, [(only, 1)])
 
 
 def test_several_short_prompts_share_a_batch() -> None:
     first, second = sequence(20), sequence(30)
-    assert running(first, second).plan() == [(first, 20), (second, 30)]
+    assert running(first, second).plan() == [(first, 19), (second, 29)]
 
 
 def test_a_batch_is_never_larger_than_the_model_takes() -> None:
@@ -90,7 +97,7 @@ def test_however_slow_the_model_is_a_prompt_moves_on() -> None:
 def test_a_batch_that_took_no_time_is_no_division_by_zero() -> None:
     scheduler = running(sequence(400))
     scheduler.took(400, 0.0)
-    assert [count for _, count in scheduler.plan()] == [400]
+    assert [count for _, count in scheduler.plan()] == [399]
 
 
 def test_it_looks_at_twice_as_many_as_may_run_and_never_wants_less_than_none() -> None:

@@ -16,6 +16,7 @@ FLOORS = [
     {"errors", "folders", "settings", "schemas", "standard_voices"},
     {"jobs", "encoding", "catalogue", "voices", "recordings", "speech_text"}
     | {
+        "chat_grammar",
         "chat_turn",
         "chat_format",
         "chat_answer",
@@ -32,11 +33,13 @@ FLOORS = [
 NEIGHBOURS = {
     ("chat_answer", "chat_turn"),
     ("chat_format", "catalogue"),
+    ("chat_format", "chat_grammar"),
     ("chat_format", "chat_turn"),
     ("chat_sequence", "chat_format"),
     ("chat_sequence", "chat_turn"),
     ("chat_sequence", "jobs"),
     ("chat_turn", "catalogue"),
+    ("chat_turn", "chat_grammar"),
     ("schemas", "errors"),
     ("voices", "jobs"),
 }
@@ -48,6 +51,7 @@ OWNERS = {
     "sse_starlette": {"streams"},
     "uvicorn": {"openai_api"},
     "llama_cpp": {"chat_llama"},
+    "llguidance": {"chat_grammar"},
     "hibari": {"speech_light"},
     "faster_whisper": {"transcription_whisper"},
     "av": {"encoding"},
