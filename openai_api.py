@@ -292,9 +292,11 @@ async def create_chat_completion(
 ) -> Response:
     """Continue a conversation, whole or, with `stream`, as server-sent chunks."""
     file = held.catalogue.chat(body.model)
-    # Off the loop: checking a large schema takes tens of milliseconds.
-    max_tokens = held.settings.chat_max_tokens
-    turn = await asyncio.to_thread(chat_format.turn_from, body, file, max_tokens)
+    arguments = (body, file, held.settings.chat_max_tokens)
+    if body.grammar or body.response_format:  # off the loop: a large schema takes a while
+        turn = await asyncio.to_thread(chat_format.turn_from, *arguments)
+    else:
+        turn = chat_format.turn_from(*arguments)
     answer = ChatAnswer(file.id, body.n, body.stream_options.include_usage)
     if body.stream:
         patience_s = streams.FIRST_EVENT_PATIENCE_S
