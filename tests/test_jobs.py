@@ -126,23 +126,10 @@ def test_one_more_than_may_wait_is_refused_and_the_others_lose_nothing() -> None
     engine.close()
 
 
-def test_a_cancelled_job_makes_room_in_a_full_queue_and_is_never_answered() -> None:
+@pytest.mark.parametrize("max_queued", [1, 9])
+def test_a_job_cancelled_while_it_waits_makes_room_and_is_never_answered(max_queued: int) -> None:
     gate = Gate()
-    engine = opened(gate.answer, max_queued=1)
-    events: Events = SimpleQueue()
-    engine.submit("running", events.put)
-    assert gate.reached.wait(10)
-    engine.submit("gone", events.put).cancel()
-    engine.submit("kept", events.put)
-    gate.opened.set()
-    assert [events.get(timeout=10) for _ in range(2)] == [Done("running"), Done("kept")]
-    assert gate.answered == ["running", "kept"]
-    engine.close()
-
-
-def test_a_job_that_is_cancelled_while_it_waits_is_never_answered() -> None:
-    gate = Gate()
-    engine = opened(gate.answer)
+    engine = opened(gate.answer, max_queued)
     events: Events = SimpleQueue()
     engine.submit("running", events.put)
     assert gate.reached.wait(10)
