@@ -21,14 +21,11 @@ import binascii
 import contextlib
 import logging
 import os
-import socket
 import sys
-import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from types import FrameType
 from typing import Annotated, Any, Literal
 
 import uvicorn
@@ -41,11 +38,12 @@ from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
-from engine_room import chat_format, schemas, streams, transcription_format
+from engine_room import schemas, schemas_chat, streams, transcription_format
 from engine_room.catalogue import Catalogue, check_speech_model, check_transcription_model
-from engine_room.chat import chat_engine
-from engine_room.chat_answer import ChatAnswer
-from engine_room.chat_turn import ChatTurn
+from engine_room.chat import format as chat_format
+from engine_room.chat.answer import ChatAnswer
+from engine_room.chat.engine import chat_engine
+from engine_room.chat.turn import ChatTurn
 from engine_room.door import Door
 from engine_room.encoding import FORMATS
 from engine_room.errors import (
@@ -59,6 +57,7 @@ from engine_room.errors import (
 )
 from engine_room.jobs import Engine, Status
 from engine_room.recordings import Recordings
+from engine_room.server import Server, listen
 from engine_room.settings import Settings
 from engine_room.speech import SpeechTurn, speech_engine
 from engine_room.transcription import transcription_engine
@@ -284,11 +283,11 @@ def list_audio_models(held: Held) -> schemas.AudioModelList:
 @v1.post(
     "/chat/completions",
     tags=["chat"],
-    response_model=schemas.ChatCompletion | schemas.ChatCompletionChunk,
+    response_model=schemas_chat.ChatCompletion | schemas_chat.ChatCompletionChunk,
     responses={200: {"content": {"text/event-stream": {}}}},
 )
 async def create_chat_completion(
-    request: Request, held: Held, body: schemas.ChatRequest
+    request: Request, held: Held, body: schemas_chat.ChatRequest
 ) -> Response:
     """Continue a conversation, whole or, with `stream`, as server-sent chunks."""
     file = held.catalogue.chat(body.model)
@@ -384,35 +383,6 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-class Server(uvicorn.Server):
-    """A server whose engines know at once that it stops.
-
-    uvicorn waits for running answers, then cuts them off without a word. So the engines end them all a
-    second before that: those that wait at once, those that run when the time is over, each with an
-    error that the client can read.
-    """
-
-    def __init__(self, config: uvicorn.Config, engines: Engines) -> None:
-        super().__init__(config)
-        self._engines = engines
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """On SIGTERM or Ctrl-C, in the main thread between two instructions: nothing may wait here."""
-        super().handle_exit(sig, frame)
-        finish_within_s = max(0, self._engines.settings.stop_timeout_s - 1)
-        threading.Thread(target=self._engines.close, args=(finish_within_s,), daemon=True).start()
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises OSError when the port is taken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.create_server((host, port), family=family)
-    # Without it each small write of a kept-alive connection waits 40 ms for the client's delayed ACK.
-    # asyncio sets it by itself, but not on connections of a socket made by create_server.
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listening
-
-
 def main() -> None:
     """Read the settings, take the port, serve until told to stop."""
     try:
@@ -443,7 +413,7 @@ def main() -> None:
         timeout_graceful_shutdown=settings.stop_timeout_s,
     )
     with contextlib.suppress(KeyboardInterrupt):
-        Server(config, app.state.engines).run(sockets=[server_socket])
+        Server(config, app.state.engines.close).run(sockets=[server_socket])
 
 
 if __name__ == "__main__":

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from engine_room.catalogue import Catalogue, ChatFile
-from engine_room.chat import Chat, chat_engine
-from engine_room.chat_cache import MIN_GAIN_TOKENS
-from engine_room.chat_format import turn_from
-from engine_room.chat_turn import ChatResult, ChatTurn, Finish, Text
+from engine_room.chat.cache import MIN_GAIN_TOKENS
+from engine_room.chat.engine import Chat, chat_engine
+from engine_room.chat.format import turn_from
+from engine_room.chat.turn import ChatResult, ChatTurn, Finish, Text
 from engine_room.errors import (
     ApiError,
     ContextLengthExceeded,
@@ -23,7 +23,7 @@ from engine_room.errors import (
     Unavailable,
 )
 from engine_room.jobs import Done, Engine, Event, Failed, Serve
-from engine_room.schemas import ChatRequest
+from engine_room.schemas_chat import ChatRequest
 from engine_room.settings import Settings
 
 SETTINGS = Settings(_env_file=None, chat_context_tokens=256, chat_threads=1, chat_cache_mb=100)

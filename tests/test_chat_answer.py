@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from engine_room.chat_answer import ChatAnswer
-from engine_room.chat_turn import ChatResult, Finish, Text
-from engine_room.schemas import ChatCompletionChunk
+from engine_room.chat.answer import ChatAnswer
+from engine_room.chat.turn import ChatResult, Finish, Text
+from engine_room.schemas_chat import ChatCompletionChunk
 
 RESULT = ChatResult(num_prompt_tokens=7, num_completion_tokens=3, num_cached_tokens=5)
 USAGE = {

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine_room.chat_cache import (
+from engine_room.chat.cache import (
     MAX_STALE_TOKENS,
     MIN_GAIN_TOKENS,
     Match,
@@ -15,8 +15,8 @@ from engine_room.chat_cache import (
     num_common,
     num_held,
 )
-from engine_room.chat_format import StopStrings
-from engine_room.chat_sequence import Sequence, Tally, Tokens
+from engine_room.chat.format import StopStrings
+from engine_room.chat.sequence import Sequence, Tally, Tokens
 from engine_room.jobs import Job
 from tests.test_chat_sequence import Silent, tokens_of
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from engine_room.catalogue import ChatFile
-from engine_room.chat_format import PromptTemplate, StopStrings, turn_from
-from engine_room.chat_turn import ChatTurn
+from engine_room.chat.format import PromptTemplate, StopStrings, turn_from
+from engine_room.chat.turn import ChatTurn
 from engine_room.errors import InvalidRequest
-from engine_room.schemas import ChatRequest
+from engine_room.schemas_chat import ChatRequest
 
 SMOLLM2 = (
     "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"

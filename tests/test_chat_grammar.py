@@ -8,7 +8,7 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from engine_room.chat_grammar import MAX_GRAMMAR_CHARS, gbnf_grammar, json_grammar
+from engine_room.chat.grammar import MAX_GRAMMAR_CHARS, gbnf_grammar, json_grammar
 from engine_room.errors import InvalidRequest
 
 QUESTION: Any = [{"role": "user", "content": "Tell me about the city of Paris, as JSON."}]

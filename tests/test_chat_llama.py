@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from engine_room.catalogue import Catalogue
-from engine_room.chat_llama import MAX_BATCH_TOKENS, LlamaModel, Slice
-from engine_room.chat_turn import Sampling
+from engine_room.chat.llama import MAX_BATCH_TOKENS, LlamaModel, Slice
+from engine_room.chat.turn import Sampling
 from engine_room.errors import Unavailable
 from engine_room.settings import Settings
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from engine_room.chat_format import StopStrings
-from engine_room.chat_scheduler import MIN_PROMPT_TOKENS, Scheduler
-from engine_room.chat_sequence import Sequence, Tally
+from engine_room.chat.format import StopStrings
+from engine_room.chat.scheduler import MIN_PROMPT_TOKENS, Scheduler
+from engine_room.chat.sequence import Sequence, Tally
 from engine_room.jobs import Job
 from tests.test_chat_sequence import Silent, tokens_of
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from engine_room.chat_format import StopStrings
-from engine_room.chat_sequence import Sequence, Tally, Tokens
-from engine_room.chat_turn import ChatResult
+from engine_room.chat.format import StopStrings
+from engine_room.chat.sequence import Sequence, Tally, Tokens
+from engine_room.chat.turn import ChatResult
 from engine_room.jobs import Job
 
 

@@ -10,37 +10,43 @@ import openai_api
 from engine_room.settings import Settings
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
-MODULES = {path.stem: path for path in (PROJECT_DIR / "engine_room").glob("[a-z]*.py")}
+ROOM = PROJECT_DIR / "engine_room"
+MODULES = {
+    ".".join(path.relative_to(ROOM).with_suffix("").parts): path
+    for path in ROOM.rglob("*.py")
+    if path.stem != "__init__"
+}
 MODULES["openai_api"] = PROJECT_DIR / "openai_api.py"
 FLOORS = [
-    {"errors", "folders", "settings", "schemas", "standard_voices"},
+    {"errors", "folders", "settings", "schemas", "schemas_chat", "standard_voices"},
     {"jobs", "encoding", "catalogue", "voices", "recordings", "speech_text"}
     | {
-        "chat_grammar",
-        "chat_turn",
-        "chat_format",
-        "chat_answer",
-        "chat_sequence",
+        "chat.grammar",
+        "chat.turn",
+        "chat.format",
+        "chat.answer",
+        "chat.sequence",
         "transcription_turn",
         "transcription_format",
     },
-    {"chat_cache", "chat_llama", "chat_scheduler", "speech_light", "transcription_whisper"},
-    {"chat", "speech", "transcription"},
-    {"streams", "door"},
+    {"chat.cache", "chat.llama", "chat.scheduler", "speech_light", "transcription_whisper"},
+    {"chat.engine", "speech", "transcription"},
+    {"streams", "door", "server"},
     {"openai_api"},
 ]
 # (importer, imported) on one floor.
 NEIGHBOURS = {
-    ("chat_answer", "chat_turn"),
-    ("chat_format", "catalogue"),
-    ("chat_format", "chat_grammar"),
-    ("chat_format", "chat_turn"),
-    ("chat_sequence", "chat_format"),
-    ("chat_sequence", "chat_turn"),
-    ("chat_sequence", "jobs"),
-    ("chat_turn", "catalogue"),
-    ("chat_turn", "chat_grammar"),
+    ("chat.answer", "chat.turn"),
+    ("chat.format", "catalogue"),
+    ("chat.format", "chat.grammar"),
+    ("chat.format", "chat.turn"),
+    ("chat.sequence", "chat.format"),
+    ("chat.sequence", "chat.turn"),
+    ("chat.sequence", "jobs"),
+    ("chat.turn", "catalogue"),
+    ("chat.turn", "chat.grammar"),
     ("schemas", "errors"),
+    ("schemas_chat", "schemas"),
     ("voices", "jobs"),
 }
 # Who may import a library, where that is not everybody.
@@ -49,20 +55,20 @@ OWNERS = {
     "fastapi_offline": {"openai_api"},
     "starlette": {"openai_api", "streams"},
     "sse_starlette": {"streams"},
-    "uvicorn": {"openai_api"},
-    "llama_cpp": {"chat_llama"},
-    "llguidance": {"chat_grammar"},
+    "uvicorn": {"openai_api", "server"},
+    "llama_cpp": {"chat.llama"},
+    "llguidance": {"chat.grammar"},
     "hibari": {"speech_light"},
     "faster_whisper": {"transcription_whisper"},
     "av": {"encoding"},
     "pydub": {"encoding"},
-    "jinja2": {"chat_format"},
-    "psutil": {"chat"},
+    "jinja2": {"chat.format"},
+    "psutil": {"chat.engine"},
     "TTS": {"speech_xtts"},
     "torch": {"speech_xtts"},
 }
 # Too slow to be loaded before the server answers: imported inside a function only.
-LATE = {"chat_llama", "speech_light", "transcription_whisper", "av", "pydub", "imageio_ffmpeg"}
+LATE = {"chat.llama", "speech_light", "transcription_whisper", "av", "pydub", "imageio_ffmpeg"}
 LATE |= {"py3langid", "scipy", "torch", "TTS"}
 each_module = pytest.mark.parametrize("name", sorted(MODULES))
 
@@ -76,11 +82,14 @@ def imports(node: ast.AST) -> Iterator[str]:
     for child in ast.walk(node):
         if isinstance(child, ast.Import):
             yield from (alias.name.split(".")[0] for alias in child.names)
-        elif isinstance(child, ast.ImportFrom) and child.module == "engine_room":
-            yield from (alias.name for alias in child.names)
         elif isinstance(child, ast.ImportFrom) and child.module:
-            parts = child.module.split(".")
-            yield parts[1] if parts[0] == "engine_room" else parts[0]
+            library, _, module = child.module.partition(".")
+            if library != "engine_room":
+                yield library
+            elif module in MODULES:
+                yield module
+            else:  # a folder of modules
+                yield from (f"{module}.{alias.name}".lstrip(".") for alias in child.names)
 
 
 def floor(name: str) -> int:

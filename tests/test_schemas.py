@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from engine_room import schemas
+from engine_room import schemas, schemas_chat
 from engine_room.catalogue import Catalogue
-from engine_room.chat_answer import ChatAnswer
-from engine_room.chat_turn import ChatResult, Finish, Text
+from engine_room.chat.answer import ChatAnswer
+from engine_room.chat.turn import ChatResult, Finish, Text
 from engine_room.errors import InvalidRequest
-from engine_room.schemas import ChatRequest, SpeechRequest, TranscriptionRequest
+from engine_room.schemas import SpeechRequest, TranscriptionRequest
+from engine_room.schemas_chat import ChatRequest
 from engine_room.settings import Settings
 from engine_room.transcription_format import Heard, Segment, Word, render
 
@@ -21,9 +22,9 @@ REQUESTS: list[tuple[type[schemas.Body], dict[str, Any]]] = [
     (TranscriptionRequest, {}),
     (schemas.JsonTranscriptionRequest, {"input_audio": {"data": "AAAA"}}),
     (ChatRequest, {"messages": [{"role": "user", "content": "Hi"}]}),
-    (schemas.Message, {"role": "user"}),
-    (schemas.Part, {}),
-    (schemas.StreamOptions, {}),
+    (schemas_chat.Message, {"role": "user"}),
+    (schemas_chat.Part, {}),
+    (schemas_chat.StreamOptions, {}),
     (schemas.VoiceReference, {"id": "alloy"}),
     (schemas.InputAudio, {"data": "AAAA"}),
 ]

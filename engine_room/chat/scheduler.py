@@ -7,7 +7,7 @@ talking, and a hang-up is noticed soon. Imports no model library.
 
 from collections import deque
 
-from engine_room.chat_sequence import Sequence
+from engine_room.chat.sequence import Sequence
 
 # A batch takes about this long: while somebody's answer is being written, and while nobody's is.
 BESIDE_WRITING_S = 0.1

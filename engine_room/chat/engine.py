@@ -17,18 +17,18 @@ import numpy as np
 import psutil
 
 from engine_room.catalogue import Catalogue, ChatFile
-from engine_room.chat_cache import PrefixCache, num_held
-from engine_room.chat_format import PromptTemplate, StopStrings
-from engine_room.chat_grammar import Constraint, Constraints
-from engine_room.chat_scheduler import Scheduler
-from engine_room.chat_sequence import Sequence, Tally
-from engine_room.chat_turn import ChatTurn, Finish, FinishReason, Text
+from engine_room.chat.cache import PrefixCache, num_held
+from engine_room.chat.format import PromptTemplate, StopStrings
+from engine_room.chat.grammar import Constraint, Constraints
+from engine_room.chat.scheduler import Scheduler
+from engine_room.chat.sequence import Sequence, Tally
+from engine_room.chat.turn import ChatTurn, Finish, FinishReason, Text
 from engine_room.errors import ApiError, ContextLengthExceeded, InternalError, ShuttingDown
 from engine_room.jobs import Done, Engine, Failed, Inbox, Job, Serve
 from engine_room.settings import Settings
 
 if TYPE_CHECKING:
-    from engine_room.chat_llama import LlamaModel, Slice
+    from engine_room.chat.llama import LlamaModel, Slice
 
 log = logging.getLogger(__name__)
 # Finished sequences that may stay in the model's memory, beside those that run.
@@ -66,20 +66,20 @@ class Chat:
         """Have this model in memory, in place of the one before. Raises Unavailable."""
         if file == self._file:
             return
-        from engine_room import chat_llama  # late: the server answers before this library is loaded
+        from engine_room.chat import llama  # late: the server answers before this library is loaded
 
         self._unload()
         started = time.perf_counter()
         max_running = self._settings.chat_parallel
         num_ids = max_running + NUM_PAST_IDS
-        self._model = model = chat_llama.LlamaModel(
+        self._model = model = llama.LlamaModel(
             file.path,
             self._settings.chat_context_tokens,
             num_ids,
             self._settings.chat_threads or os.cpu_count() or 1,
         )
         self._template = PromptTemplate(model.template, model.bos_text, model.eos_text)
-        self._scheduler = Scheduler(max_running, chat_llama.MAX_BATCH_TOKENS)
+        self._scheduler = Scheduler(max_running, llama.MAX_BATCH_TOKENS)
         self._cache = PrefixCache(model, num_ids, self._cache_bytes())
         self._constraints = Constraints(model)
         self._file = file
@@ -301,7 +301,7 @@ def _deliver(job: Job[ChatTurn], item: Text | Finish) -> None:
 
 
 def _slice(sequence: Sequence, num_tokens: int) -> "Slice":
-    from engine_room.chat_llama import Slice
+    from engine_room.chat.llama import Slice
 
     begin, end = sequence.num_decoded, sequence.num_decoded + num_tokens
     assert sequence.seq_id is not None

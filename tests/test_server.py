@@ -2,7 +2,7 @@
 
 import socket
 
-from openai_api import listen
+from engine_room.server import listen
 
 
 def test_small_writes_are_sent_at_once() -> None:

@@ -12,10 +12,10 @@ import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from engine_room.catalogue import ChatFile
-from engine_room.chat_grammar import ANY_OBJECT, Grammar, gbnf_grammar, json_grammar
-from engine_room.chat_turn import ChatTurn, Sampling
+from engine_room.chat.grammar import ANY_OBJECT, Grammar, gbnf_grammar, json_grammar
+from engine_room.chat.turn import ChatTurn, Sampling
 from engine_room.errors import InvalidRequest, UnsupportedValue
-from engine_room.schemas import ChatRequest, Message, Part
+from engine_room.schemas_chat import ChatRequest, Message, Part
 
 # For models that carry no template: ChatML, the most widely understood one.
 CHATML = (

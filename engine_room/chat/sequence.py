@@ -7,8 +7,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from engine_room.chat_format import StopStrings
-from engine_room.chat_turn import ChatResult, ChatTurn
+from engine_room.chat.format import StopStrings
+from engine_room.chat.turn import ChatResult, ChatTurn
 from engine_room.jobs import Job
 
 Tokens = NDArray[np.int32]

@@ -17,8 +17,8 @@ import llama_cpp
 import numpy as np
 from numpy.typing import NDArray
 
-from engine_room.chat_grammar import Constraint, tokenizer_of
-from engine_room.chat_turn import Sampling
+from engine_room.chat.grammar import Constraint, tokenizer_of
+from engine_room.chat.turn import Sampling
 from engine_room.errors import Unavailable
 
 log = logging.getLogger(__name__)

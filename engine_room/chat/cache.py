@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from engine_room.chat_sequence import Sequence, Tokens
+from engine_room.chat.sequence import Sequence, Tokens
 
 State = NDArray[np.uint8]
 MAX_STALE_TOKENS = 2048

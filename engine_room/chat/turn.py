@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from engine_room.catalogue import ChatFile
-from engine_room.chat_grammar import Grammar
+from engine_room.chat.grammar import Grammar
 
 FinishReason = Literal["stop", "length"]
 

@@ -5,8 +5,14 @@ import uuid
 from collections.abc import Iterable
 from typing import Any
 
-from engine_room.chat_turn import ChatResult, Finish, Text
-from engine_room.schemas import AnswerMessage, ChatCompletion, Choice, PromptTokensDetails, Usage
+from engine_room.chat.turn import ChatResult, Finish, Text
+from engine_room.schemas_chat import (
+    AnswerMessage,
+    ChatCompletion,
+    Choice,
+    PromptTokensDetails,
+    Usage,
+)
 
 
 class ChatAnswer:

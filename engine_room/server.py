@@ -1,0 +1,37 @@
+"""The web server around the app: the socket it listens on, and how it stops."""
+
+import socket
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+
+
+class Server(uvicorn.Server):
+    """A server whose engines know at once that it stops.
+
+    uvicorn waits for running answers, then cuts them off without a word. So the engines end them all a
+    second before that: those that wait at once, those that run when the time is over, each with an
+    error that the client can read. `close_engines` is given the seconds they have, on a thread of its own.
+    """
+
+    def __init__(self, config: uvicorn.Config, close_engines: Callable[[float], None]) -> None:
+        super().__init__(config)
+        self._close_engines = close_engines
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """On SIGTERM or Ctrl-C, in the main thread between two instructions: nothing may wait here."""
+        super().handle_exit(sig, frame)
+        finish_within_s = max(0, (self.config.timeout_graceful_shutdown or 0) - 1)
+        threading.Thread(target=self._close_engines, args=(finish_within_s,), daemon=True).start()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises OSError when the port is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.create_server((host, port), family=family)
+    # Without it each small write of a kept-alive connection waits 40 ms for the client's delayed ACK.
+    # asyncio sets it by itself, but not on connections of a socket made by create_server.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
