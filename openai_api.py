@@ -292,18 +292,20 @@ async def create_chat_completion(
     """Continue a conversation, whole or, with `stream`, as server-sent chunks."""
     file = held.catalogue.chat(body.model)
     arguments = (body, file, held.settings.chat_max_tokens)
-    if body.grammar or body.response_format:  # off the loop: a large schema takes a while
+    if body.grammar or body.response_format or body.tools or body.functions:
+        # Off the loop: a large schema takes a while.
         turn = await asyncio.to_thread(chat_format.turn_from, *arguments)
     else:
         turn = chat_format.turn_from(*arguments)
-    answer = ChatAnswer(file.id, body.n, body.stream_options.include_usage)
+    include_usage, calls_functions = body.stream_options.include_usage, bool(body.functions)
+    answer = ChatAnswer(file.id, body.n, include_usage, calls_functions)
     if body.stream:
         patience_s = streams.FIRST_EVENT_PATIENCE_S
         stream = await streams.open_stream(request, held.chat, turn, patience_s)
         return streams.sse(stream, answer, held.settings.stop_timeout_s)
     stream = await streams.open_stream(request, held.chat, turn)
     items = await stream.collect()
-    return JSONResponse(answer.whole(items, stream.result).model_dump())
+    return JSONResponse(answer.whole(items, stream.result))
 
 
 # ------------------------------------------------------------------ models

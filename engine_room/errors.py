@@ -68,11 +68,20 @@ class ContextLengthExceeded(InvalidRequest):
 
     code = "context_length_exceeded"
 
-    def __init__(self, num_prompt_tokens: int, num_context_tokens: int) -> None:
+    def __init__(
+        self,
+        num_prompt_tokens: int,
+        num_context_tokens: int,
+        *,
+        is_least: bool = False,
+        num_tool_tokens: int = 0,
+    ) -> None:
+        least = "at least " if is_least else ""
+        tools = f" (the tools take {num_tool_tokens} of them)" if num_tool_tokens else ""
         super().__init__(
-            f"The messages make a prompt of {num_prompt_tokens} tokens, but this model's context "
-            f"holds {num_context_tokens} tokens, one of them at least for the answer. "
-            "Shorten the messages.",
+            f"The messages make a prompt of {least}{num_prompt_tokens} tokens{tools}, but this model's "
+            f"context holds {num_context_tokens} tokens, one of them at least for the answer. "
+            f"Shorten the messages{' or name fewer tools' if num_tool_tokens else ''}.",
             param="messages",
         )
 

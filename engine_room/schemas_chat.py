@@ -23,6 +23,8 @@ class Message(Body):
     name: str = ""
     tool_calls: list[dict[str, Any]] = Field(default_factory=list)
     tool_call_id: str = ""
+    function_call: dict[str, Any] = Field(default_factory=dict, description="The older form.")
+    reasoning_content: Text = ""
 
 
 class StreamOptions(Body):
@@ -74,9 +76,16 @@ class ChatRequest(Body):
     grammar: Text = Field("", description="A GBNF grammar that the answer keeps to.")
     logprobs: bool = False
     tools: list[dict[str, Any]] = Field(default_factory=list)
-    tool_choice: str | dict[str, Any] = "auto"
-    functions: list[dict[str, Any]] = Field(default_factory=list)
-    function_call: str | dict[str, Any] = "auto"
+    tool_choice: str | dict[str, Any] = Field(
+        "auto", description="none, auto, required, a function, or allowed_tools; always kept to."
+    )
+    parallel_tool_calls: bool = Field(True, description="Whether one answer may call several.")
+    functions: list[dict[str, Any]] = Field(default_factory=list, description="Older: tools.")
+    function_call: str | dict[str, Any] = Field("auto", description="Older: tool_choice.")
+    reasoning_effort: str = Field(
+        "", description="For models that think; `none` keeps them from it."
+    )
+    enable_thinking: bool | None = Field(None, description="Whether such a model thinks first.")
     chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
     add_generation_prompt: bool = True
     continue_final_message: bool = False
@@ -88,6 +97,12 @@ class PromptTokensDetails(Example):
     cached_tokens: int
 
 
+class CompletionTokensDetails(Example):
+    """Tokens of the answer that were thoughts."""
+
+    reasoning_tokens: int
+
+
 class Usage(Example):
     """How many tokens went in and came out."""
 
@@ -95,14 +110,36 @@ class Usage(Example):
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: PromptTokensDetails
+    completion_tokens_details: CompletionTokensDetails
+
+
+class CalledFunction(Example):
+    """What is called; the arguments are a JSON object as text."""
+
+    name: str
+    arguments: str
+
+
+class MessageToolCall(Example):
+    """One call."""
+
+    id: str
+    type: Literal["function"]
+    function: CalledFunction
 
 
 class AnswerMessage(Example):
-    """The model's message."""
+    """The model's message; what it has none of is left out."""
 
     role: Literal["assistant"]
-    content: str
+    content: str | None
     refusal: str | None
+    reasoning_content: str = Field("", description="What the model thought before.")
+    tool_calls: list[MessageToolCall] = Field(default_factory=list)
+    function_call: CalledFunction | None = Field(None, description="For requests with functions.")
+
+
+FinishReason = Literal["stop", "length", "tool_calls", "function_call"]
 
 
 class Choice(Example):
@@ -111,7 +148,7 @@ class Choice(Example):
     index: int
     message: AnswerMessage
     logprobs: None
-    finish_reason: Literal["stop", "length"]
+    finish_reason: FinishReason
 
 
 class ChatCompletion(Example):
@@ -125,11 +162,30 @@ class ChatCompletion(Example):
     usage: Usage
 
 
+class DeltaFunction(Example):
+    """The name once, then pieces of the arguments."""
+
+    name: str | None = None
+    arguments: str
+
+
+class DeltaToolCall(Example):
+    """A part of the call with this number; id and type come once."""
+
+    index: int
+    id: str | None = None
+    type: Literal["function"] | None = None
+    function: DeltaFunction
+
+
 class Delta(Example):
     """What came since the last chunk."""
 
     role: Literal["assistant"] | None = None
     content: str | None = None
+    reasoning_content: str | None = None
+    tool_calls: list[DeltaToolCall] | None = None
+    function_call: DeltaFunction | None = None
 
 
 class ChunkChoice(Example):
@@ -138,7 +194,7 @@ class ChunkChoice(Example):
     index: int
     delta: Delta
     logprobs: None
-    finish_reason: Literal["stop", "length"] | None
+    finish_reason: FinishReason | None
 
 
 class ChatCompletionChunk(Example):

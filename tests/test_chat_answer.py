@@ -3,7 +3,7 @@
 from typing import Any
 
 from engine_room.chat.answer import ChatAnswer
-from engine_room.chat.turn import ChatResult, Finish, Text
+from engine_room.chat.turn import ChatResult, Finish, Item, Text
 from engine_room.schemas_chat import ChatCompletionChunk
 
 RESULT = ChatResult(num_prompt_tokens=7, num_completion_tokens=3, num_cached_tokens=5)
@@ -12,9 +12,10 @@ USAGE = {
     "completion_tokens": 3,
     "total_tokens": 10,
     "prompt_tokens_details": {"cached_tokens": 5},
+    "completion_tokens_details": {"reasoning_tokens": 0},
 }
-ITEMS: list[Text | Finish] = [Text(0, "Hel"), Text(0, "lo"), Finish(0, "stop")]
-TWO: list[Text | Finish] = [
+ITEMS: list[Item] = [Text(0, "Hel"), Text(0, "lo"), Finish(0, "stop")]
+TWO: list[Item] = [
     Text(0, "A"),
     Finish(0, "length"),
     Text(1, "B"),
@@ -23,7 +24,7 @@ TWO: list[Text | Finish] = [
 ]
 
 
-def chunks(answer: ChatAnswer, items: list[Text | Finish]) -> list[Any]:
+def chunks(answer: ChatAnswer, items: list[Item]) -> list[Any]:
     frames = [*answer.opening()]
     for item in items:
         frames += answer.item(item)
@@ -31,7 +32,7 @@ def chunks(answer: ChatAnswer, items: list[Text | Finish]) -> list[Any]:
 
 
 def test_a_whole_answer_has_every_field_that_clients_read() -> None:
-    body = ChatAnswer("some-model").whole(ITEMS, RESULT).model_dump()
+    body = ChatAnswer("some-model").whole(ITEMS, RESULT)
     assert body.pop("id").startswith("chatcmpl-")
     assert body.pop("created") > 1_700_000_000
     assert body == {
@@ -50,8 +51,8 @@ def test_a_whole_answer_has_every_field_that_clients_read() -> None:
 
 
 def test_several_answers_are_several_choices() -> None:
-    choices = ChatAnswer("m", num_answers=2).whole(TWO, RESULT).choices
-    assert [(c.index, c.message.content, c.finish_reason) for c in choices] == [
+    choices = ChatAnswer("m", num_answers=2).whole(TWO, RESULT)["choices"]
+    assert [(c["index"], c["message"]["content"], c["finish_reason"]) for c in choices] == [
         (0, "A", "length"),
         (1, "BC", "stop"),
     ]
@@ -59,7 +60,7 @@ def test_several_answers_are_several_choices() -> None:
 
 def test_an_answer_without_text_is_an_empty_string() -> None:
     answer = ChatAnswer("m").whole([Finish(0, "stop")], RESULT)
-    assert answer.choices[0].message.content == ""
+    assert answer["choices"][0]["message"]["content"] == ""
 
 
 def test_a_stream_says_who_speaks_then_the_text_then_once_why_it_ended() -> None:

@@ -15,7 +15,7 @@ from engine_room.chat.cache import (
     num_common,
     num_held,
 )
-from engine_room.chat.format import StopStrings
+from engine_room.chat.reader import AnswerReader
 from engine_room.chat.sequence import Sequence, Tally, Tokens
 from engine_room.jobs import Job
 from tests.test_chat_sequence import Silent, tokens_of
@@ -61,7 +61,7 @@ class World:
         """A sequence that has begun, with what it shares."""
         turn: Any = None
         tally = Tally(Job(turn, print), 1, len(prompt))
-        begun = Sequence(tally, 0, prompt, 99, Silent(), StopStrings(()))
+        begun = Sequence(tally, 0, prompt, 99, Silent(), AnswerReader(0))
         tokens = np.array(begun.tokens, np.int32)
         self.cache.begin(begun, self.cache.match(tokens, self.live))
         self.live.append(begun)

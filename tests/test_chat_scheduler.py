@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from engine_room.chat.format import StopStrings
+from engine_room.chat.reader import AnswerReader
 from engine_room.chat.scheduler import MIN_PROMPT_TOKENS, Scheduler
 from engine_room.chat.sequence import Sequence, Tally
 from engine_room.jobs import Job
@@ -12,7 +12,7 @@ from tests.test_chat_sequence import Silent, tokens_of
 def sequence(num_tokens: int, num_decoded: int = 0) -> Sequence:
     turn: Any = None
     tally = Tally(Job(turn, print), 1, num_tokens)
-    made = Sequence(tally, 0, tokens_of(range(num_tokens)), 99, Silent(), StopStrings(()))
+    made = Sequence(tally, 0, tokens_of(range(num_tokens)), 99, Silent(), AnswerReader(0))
     made.num_decoded = num_decoded
     return made
 

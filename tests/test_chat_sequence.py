@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from engine_room.chat.format import StopStrings
+from engine_room.chat.reader import AnswerReader
 from engine_room.chat.sequence import Sequence, Tally, Tokens
-from engine_room.chat.turn import ChatResult
+from engine_room.chat.turn import ChatResult, Text
 from engine_room.jobs import Job
 
 
@@ -28,7 +28,11 @@ def tokens_of(numbers: Iterable[int]) -> Tokens:
 def sequence(*stops: str) -> Sequence:
     turn: Any = None
     tally = Tally(Job(turn, print), num_open=1, num_prompt_tokens=3)
-    return Sequence(tally, 0, tokens_of([5, 6, 7]), 10, Silent(), StopStrings(stops))
+    return Sequence(tally, 0, tokens_of([5, 6, 7]), 10, Silent(), AnswerReader(0, stops))
+
+
+def text_of(writing: Sequence, piece: bytes) -> str:
+    return "".join(item.text for item in writing.items_of(piece) if isinstance(item, Text))
 
 
 def test_it_begins_as_its_prompt_with_everything_still_to_decode() -> None:
@@ -48,7 +52,7 @@ def test_what_was_drawn_is_generated_and_pending_until_it_is_decoded() -> None:
 def test_the_bytes_of_a_character_wait_for_each_other() -> None:
     party = "🎉".encode()
     emoji = sequence()
-    assert [emoji.text_of(party[:2]), emoji.text_of(party[2:3]), emoji.text_of(party[3:])] == [
+    assert [text_of(emoji, party[:2]), text_of(emoji, party[2:3]), text_of(emoji, party[3:])] == [
         "",
         "",
         "🎉",
@@ -56,15 +60,15 @@ def test_the_bytes_of_a_character_wait_for_each_other() -> None:
 
 
 def test_bytes_that_are_no_text_become_a_mark_and_not_an_error() -> None:
-    assert sequence().text_of(b"a\xffb") == "a\ufffdb"
+    assert text_of(sequence(), b"a\xffb") == "a\ufffdb"
 
 
 def test_what_may_begin_a_stop_string_waits() -> None:
     stopping = sequence("END")
-    assert stopping.text_of(b"one E") == "one "
-    assert stopping.text_of(b"N") == ""
-    assert stopping.text_of(b"D two") == ""
-    assert stopping.stops.found
+    assert text_of(stopping, b"one E") == "one "
+    assert text_of(stopping, b"N") == ""
+    assert text_of(stopping, b"D two") == ""
+    assert stopping.reader.found_stop
 
 
 def test_it_is_cancelled_when_its_job_is() -> None:

@@ -28,12 +28,18 @@ def speech(http: httpx.Client) -> bytes:
 
 def tools() -> list[dict[str, object]]:
     """28 tools of 21 kB, as Open WebUI's browser chat sends them."""
-    function = {
-        "name": "search",
-        "description": "x" * 600,
-        "parameters": {"type": "object", "properties": {}},
-    }
-    return [{"type": "function", "function": function} for _ in range(28)]
+    parameters = {"type": "object", "properties": {"query": {"type": "string"}}}
+    return [
+        {
+            "type": "function",
+            "function": {
+                "name": f"search_{number}",
+                "description": "Look for it. " * 46,
+                "parameters": parameters,
+            },
+        }
+        for number in range(28)
+    ]
 
 
 def test_open_webui_sends_28_tools_without_a_choice_and_gets_text(http: httpx.Client) -> None:

@@ -163,7 +163,7 @@ def models() -> Any:
 
 
 ANSWERS = [
-    ("CreateChatCompletionResponse", ChatAnswer("m").whole(ITEMS, RESULT).model_dump()),
+    ("CreateChatCompletionResponse", ChatAnswer("m").whole(ITEMS, RESULT)),
     *(("CreateChatCompletionStreamResponse", chunk) for chunk in streamed()),
     ("ListModelsResponse", models()),
     ("Model", models()["data"][0]),

@@ -9,6 +9,7 @@ import logging
 import os
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -18,12 +19,12 @@ import psutil
 
 from engine_room.catalogue import Catalogue, ChatFile
 from engine_room.chat.cache import PrefixCache, num_held
-from engine_room.chat.format import PromptTemplate, StopStrings
-from engine_room.chat.grammar import Constraint, Constraints
+from engine_room.chat.preparation import Preparation, Prepared, is_quick
+from engine_room.chat.reader import AnswerReader
 from engine_room.chat.scheduler import Scheduler
 from engine_room.chat.sequence import Sequence, Tally
-from engine_room.chat.turn import ChatTurn, Finish, FinishReason, Text
-from engine_room.errors import ApiError, ContextLengthExceeded, InternalError, ShuttingDown
+from engine_room.chat.turn import ChatTurn, Finish, FinishReason, Item
+from engine_room.errors import ApiError, InternalError, ShuttingDown
 from engine_room.jobs import Done, Engine, Failed, Inbox, Job, Serve
 from engine_room.settings import Settings
 
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 NUM_PAST_IDS = 16
 # Room that a sequence finds at least when it is let in, beyond its prompt.
 RESERVE_TOKENS = 64
+# Prompts and grammars that are made at once beside the engine's thread.
+NUM_PREPARERS = 2
 # Past prompts in RAM may take this share of what was free when the model was loaded.
 FREE_MEMORY_SHARE = 0.1
 
@@ -59,8 +62,8 @@ class Chat:
         self._model: LlamaModel
         self._inbox: Inbox[ChatTurn]
         self._jobs: deque[Job[ChatTurn]] = deque()
-        self._compiling: list[tuple[Job[ChatTurn], Future[Constraint]]] = []
-        self._compiler = ThreadPoolExecutor(1, "chat grammars")
+        self._preparing: list[tuple[Job[ChatTurn], Future[Prepared]]] = []
+        self._preparers = ThreadPoolExecutor(NUM_PREPARERS, "chat prompts")
 
     def use(self, file: ChatFile) -> None:
         """Have this model in memory, in place of the one before. Raises Unavailable."""
@@ -78,10 +81,9 @@ class Chat:
             num_ids,
             self._settings.chat_threads or os.cpu_count() or 1,
         )
-        self._template = PromptTemplate(model.template, model.bos_text, model.eos_text)
+        self._preparation = Preparation(model)
         self._scheduler = Scheduler(max_running, llama.MAX_BATCH_TOKENS)
         self._cache = PrefixCache(model, num_ids, self._cache_bytes())
-        self._constraints = Constraints(model)
         self._file = file
         log.info("chat model %s loaded in %.1f s", file.id, time.perf_counter() - started)
 
@@ -98,8 +100,8 @@ class Chat:
     def serve(self, inbox: Inbox[ChatTurn]) -> None:
         """Answer what comes into the inbox until it is closed."""
         self._inbox = inbox
-        while not (inbox.closed and self._is_idle and not self._compiling):
-            num_wanted = self._scheduler.num_wanted - len(self._jobs) - len(self._compiling)
+        while not (inbox.closed and self._is_idle and not self._preparing):
+            num_wanted = self._scheduler.num_wanted - len(self._jobs) - len(self._preparing)
             self._jobs += inbox.take(num_wanted, wait=self._is_idle)
             try:
                 self.step()
@@ -136,13 +138,13 @@ class Chat:
     def _admit(self) -> None:
         """Make sequences of the jobs for the model in memory, and let run those that fit."""
         while self._jobs:
-            is_busy = self._scheduler.all or self._compiling
+            is_busy = self._scheduler.all or self._preparing
             if is_busy and self._jobs[0].turn.file != self._file:
                 break  # the other model waits until these are done
             self._open(self._jobs.popleft())
-        for job, future in [each for each in self._compiling if each[1].done()]:
-            self._compiling.remove((job, future))
-            self._begin(job, future)
+        for job, future in [each for each in self._preparing if each[1].done()]:
+            self._preparing.remove((job, future))
+            self._begin(job, future.result)
         scheduler = self._scheduler
         for sequence in list(scheduler.waiting):
             if not scheduler.has_place:
@@ -162,39 +164,37 @@ class Chat:
                 sequence.tally.num_cached_tokens = sequence.num_decoded
 
     def _open(self, job: Job[ChatTurn]) -> None:
-        """The job's sequences, at the end of those that wait; or its error."""
+        """Prepare the job for its model."""
         try:
             self.use(job.turn.file)
         except ApiError as error:
             self._inbox.end(job, Failed(error))
             return
-        grammar = job.turn.grammar
-        if grammar is None:
-            self._begin(job, None)
+        turn = job.turn
+        if is_quick(turn):
+            self._begin(job, lambda: self._preparation.of(turn))
             return
-        # A large grammar takes a second, in which the others go on.
-        future = self._compiler.submit(self._constraints.over, grammar)
-        self._compiling.append((job, future))
+        # In the meantime the others go on.
+        future = self._preparers.submit(self._preparation.of, turn)
+        self._preparing.append((job, future))
         future.add_done_callback(lambda _: self._inbox.wake())
 
-    def _begin(self, job: Job[ChatTurn], future: "Future[Constraint] | None") -> None:
+    def _begin(self, job: Job[ChatTurn], prepare: Callable[[], Prepared]) -> None:
+        """Put the job's sequences at the end of those that wait, or give it its error."""
         try:
-            constraint = future.result() if future else None
-            self._scheduler.waiting += self._sequences(job, constraint)
+            self._scheduler.waiting += self._sequences(job, prepare())
         except ApiError as error:
             self._inbox.end(job, Failed(error))
         except Exception:  # a template of somebody else's, for one, can fail in any way
             log.exception("a request failed")
             self._inbox.end(job, Failed(InternalError()))
 
-    def _sequences(self, job: Job[ChatTurn], constraint: Constraint | None) -> list[Sequence]:
-        """One for each answer. Raises InvalidRequest, ContextLengthExceeded."""
-        turn = job.turn
-        prompt = self._model.tokenize(self._template.prompt(turn))
-        room = self._model.num_context_tokens - len(prompt)
-        if room <= 0:
-            raise ContextLengthExceeded(len(prompt), self._model.num_context_tokens)
-        tally = Tally(job, turn.num_answers, len(prompt))
+    def _sequences(self, job: Job[ChatTurn], prepared: Prepared) -> list[Sequence]:
+        """One for each answer."""
+        turn, prompt = job.turn, prepared.prompt
+        tokens = np.array(prepared.tokens, np.int32)
+        room = self._model.num_context_tokens - len(tokens)
+        tally = Tally(job, turn.num_answers, len(tokens))
         # A seed fixes all answers of a turn, not that they are the same.
         seed = turn.sampling.seed
         seeds = [seed + index if seed >= 0 else -1 for index in range(turn.num_answers)]
@@ -202,12 +202,20 @@ class Chat:
             Sequence(
                 tally=tally,
                 index=index,
-                prompt=np.array(prompt, np.int32),
+                prompt=tokens,
                 max_tokens=min(room, turn.max_tokens or room),
                 sampler=self._model.sampler(
-                    replace(turn.sampling, seed=seed), constraint and constraint.copy()
+                    replace(turn.sampling, seed=seed),
+                    prepared.constraint and prepared.constraint.copy(),
                 ),
-                stops=StopStrings(turn.stop),
+                reader=AnswerReader(
+                    index,
+                    turn.stop,
+                    prompt.thinking,
+                    prompt.is_thinking,
+                    prompt.tool_format if turn.tools else None,
+                ),
+                marks=prepared.marks,
             )
             for index, seed in enumerate(seeds)
         ]
@@ -239,9 +247,10 @@ class Chat:
         if self._model.is_end(token):
             self._finish(sequence, "stop")
             return
-        if text := sequence.text_of(self._model.piece(token)):
-            _deliver(sequence.tally.job, Text(sequence.index, text))
-        if sequence.stops.found:
+        piece = sequence.marks.get(token) or self._model.piece(token)
+        for item in sequence.items_of(piece):
+            _deliver(sequence.tally.job, item)
+        if sequence.reader.found_stop:
             self._finish(sequence, "stop")
         elif sequence.num_generated >= sequence.max_tokens:
             self._finish(sequence, "length")
@@ -249,8 +258,10 @@ class Chat:
     def _finish(self, sequence: Sequence, reason: FinishReason) -> None:
         tally = sequence.tally
         # Bytes of a character that the limit cut in two stay behind: half of one is no text.
-        if text := sequence.stops.rest():
-            _deliver(tally.job, Text(sequence.index, text))
+        for item in sequence.reader.rest():
+            _deliver(tally.job, item)
+        if reason == "stop" and sequence.reader.num_calls:
+            reason = "tool_calls"
         _deliver(tally.job, Finish(sequence.index, reason))
         tally.num_completion_tokens += sequence.num_generated
         self._leave(sequence)
@@ -281,17 +292,17 @@ class Chat:
         self._forget_all()
 
     def _forget_all(self) -> None:
-        wait([future for _, future in self._compiling])  # they read the model's vocabulary
-        for job, _ in self._compiling:
+        wait([future for _, future in self._preparing])  # they read the model's vocabulary
+        for job, _ in self._preparing:
             self._inbox.end(job, Failed(InternalError()))
-        self._compiling.clear()
+        self._preparing.clear()
         for sequence in self._scheduler.all:
             sequence.sampler.close()
         self._scheduler.clear()
         self._unload()
 
 
-def _deliver(job: Job[ChatTurn], item: Text | Finish) -> None:
+def _deliver(job: Job[ChatTurn], item: Item) -> None:
     """Deliver an item; a receiver that breaks is one that has left, and no harm to the others."""
     try:
         job.deliver(item)

@@ -5,8 +5,10 @@ answer of a model.
 """
 
 import json
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from engine_room.errors import InvalidRequest
 
 ANY_OBJECT = {"type": "object"}
+NUM_KEPT = 16
 MAX_GRAMMAR_CHARS = 1_000_000
 # The spaces that models write themselves; left free, a small model may write nothing but spaces.
 SPACES: Any = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
@@ -23,16 +26,41 @@ SPACES: Any = {"whitespace_flexible": False, "item_separator": ", ", "key_separa
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """A grammar in llguidance's form."""
+    """A grammar in Lark as llguidance reads it; a rule may refer to `form`'s rules as `@form`."""
 
-    definition: str
+    lark: str
+    form: "Grammar | None" = None
+
+    @property
+    def definition(self) -> str:
+        """What llguidance reads."""
+        grammars = [{"name": "answer", "lark_grammar": self.lark}]
+        if self.form:
+            grammars.append({"name": "form", "lark_grammar": self.form.lark})
+        return json.dumps({"grammars": grammars})
+
+
+def json_rule(schema: Mapping[str, Any], param: str, is_strict: bool = True) -> str:
+    """The right side of a rule: the JSON texts that a schema allows. Raises InvalidRequest that says which
+    part cannot be; unless it is strict, such parts are left out of it."""
+    try:
+        return _checked_rule(schema, SPACES, param)
+    except InvalidRequest:
+        if is_strict:
+            raise
+    return _checked_rule(schema, SPACES | {"lenient": True}, param)
+
+
+def _checked_rule(schema: Mapping[str, Any], guidance: dict[str, Any], param: str) -> str:
+    _short(json.dumps(schema), param)
+    rule = f"%json {json.dumps({**schema, 'x-guidance': guidance})}"
+    _checked(lambda: f"start: {rule}", param)
+    return rule
 
 
 def json_grammar(schema: Mapping[str, Any], param: str) -> Grammar:
     """The JSON texts that a schema allows. Raises InvalidRequest that says which part cannot be."""
-    return _checked(
-        lambda: LLMatcher.grammar_from_json_schema(_short(schema, param), None, SPACES), param
-    )
+    return Grammar(f"start: {json_rule(schema, param)}")
 
 
 def gbnf_grammar(text: str, param: str) -> Grammar:
@@ -40,8 +68,7 @@ def gbnf_grammar(text: str, param: str) -> Grammar:
     return _checked(lambda: grammar_from("gbnf", _short(text, param)), param)
 
 
-def _short(grammar: str | Mapping[str, Any], param: str) -> str:
-    text = grammar if isinstance(grammar, str) else json.dumps(grammar)
+def _short(text: str, param: str) -> str:
     if len(text) > MAX_GRAMMAR_CHARS:
         raise InvalidRequest(
             f"{param} has {len(text):,} characters; at most {MAX_GRAMMAR_CHARS:,} are taken.",
@@ -50,15 +77,15 @@ def _short(grammar: str | Mapping[str, Any], param: str) -> str:
     return text
 
 
-def _checked(make: Any, param: str) -> Grammar:
+def _checked(make: Callable[[], str], param: str) -> Grammar:
     try:
-        definition = make()
+        grammar = Grammar(make())
     except ValueError as error:
         raise InvalidRequest(f"{param} cannot be followed: {error}", param=param) from error
-    is_error, messages = LLMatcher.validate_grammar_with_warnings(definition)
+    is_error, messages = LLMatcher.validate_grammar_with_warnings(grammar.definition)
     if is_error:
         raise InvalidRequest(f"{param} cannot be followed: {messages[0]}", param=param)
-    return Grammar(definition)
+    return grammar
 
 
 class Constraint:
@@ -91,17 +118,24 @@ class Vocabulary(Protocol):
 
 
 class Constraints:
-    """Makes constraints for one model. The first takes half a second, a large grammar as long: call
-    `over` off the engine's thread, in one thread."""
+    """Makes constraints for one model, and keeps the last few: agents send the same tools again and
+    again. The first takes half a second, a large grammar as long: call `over` off the engine's thread;
+    any thread may."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
         self._tokenizer: LLTokenizer | None = None
+        self._lock = threading.Lock()
+        self._constraint = lru_cache(NUM_KEPT)(self._made)
 
     def over(self, grammar: Grammar) -> Constraint:
         """A constraint for one answer. Raises InvalidRequest when this model cannot follow it."""
-        if self._tokenizer is None:
-            self._tokenizer = self._vocabulary.constraint_tokenizer()
+        return self._constraint(grammar).copy()
+
+    def _made(self, grammar: Grammar) -> Constraint:
+        with self._lock:
+            if self._tokenizer is None:
+                self._tokenizer = self._vocabulary.constraint_tokenizer()
         matcher = LLMatcher(self._tokenizer, grammar.definition, log_level=0)
         if matcher.is_error():
             raise InvalidRequest(f"The grammar cannot be followed: {matcher.get_error()}")

@@ -79,8 +79,18 @@ class LlamaModel:
             llama_cpp.llama_model_free(self._model)
             raise _not_loaded(path)
         self._vocab = llama_cpp.llama_model_get_vocab(self._model)
+        self._num_vocab: int = llama_cpp.llama_vocab_n_tokens(self._vocab)
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._batch = _Batch()
+        texts = [self._token_text(token) for token in range(self._num_vocab)]
+        # A text of n bytes has at least n / max_token_bytes tokens.
+        self.max_token_bytes = max(len(text.encode()) for text in texts)
+        # The tokens that are no text, by how they are written.
+        self.control_tokens = {
+            text: token
+            for token, text in enumerate(texts)
+            if llama_cpp.llama_vocab_is_control(self._vocab, token)
+        }
 
     def close(self) -> None:
         """Free the memory; the model is not to be used any more."""
@@ -109,15 +119,18 @@ class LlamaModel:
         text: bytes = llama_cpp.llama_vocab_get_text(self._vocab, token)
         return text.decode("utf-8", "replace")
 
-    def tokenize(self, text: str) -> list[int]:
-        """The tokens of a prompt, special ones recognised, with a BOS if the model wants one."""
+    def tokenize(self, text: str, with_bos: bool = True, with_control: bool = True) -> list[int]:
+        """The tokens of a text, with a BOS if the model wants one, control tokens recognised or as
+        text. Reads only what never changes: any thread may call it."""
         data = text.encode()
         bos = self.bos_text
-        add_bos = not (bos and text.startswith(bos))
+        add_bos = with_bos and not (bos and text.startswith(bos))
         size = len(data) + 2
         buffer = (llama_cpp.llama_token * size)()
-        count = llama_cpp.llama_tokenize(self._vocab, data, len(data), buffer, size, add_bos, True)
-        return list(buffer[:count])
+        count = llama_cpp.llama_tokenize(
+            self._vocab, data, len(data), buffer, size, add_bos, with_control
+        )
+        return buffer[:count]
 
     def piece(self, token: int) -> bytes:
         """The bytes a token stands for: often a part of a UTF-8 character; none for control tokens."""
@@ -175,11 +188,10 @@ class LlamaModel:
 
     def constraint_tokenizer(self) -> Any:
         """llguidance's view of the tokens; reads only what never changes, so any thread may call it."""
-        num_vocab = llama_cpp.llama_vocab_n_tokens(self._vocab)
         pointer = ctypes.cast(llama_cpp.llama_cpp._lib.llama_tokenize, ctypes.c_void_p).value
         return tokenizer_of(
-            [self._marked_piece(token) for token in range(num_vocab)],
-            [token for token in range(num_vocab) if self.is_end(token)],
+            [self._marked_piece(token) for token in range(self._num_vocab)],
+            [token for token in range(self._num_vocab) if self.is_end(token)],
             self._vocab,
             pointer or 0,
         )

@@ -1,14 +1,15 @@
 """A sequence: one answer under way, its tokens, and the text they have become."""
 
 import codecs
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine_room.chat.format import StopStrings
-from engine_room.chat.turn import ChatResult, ChatTurn
+from engine_room.chat.reader import AnswerReader
+from engine_room.chat.turn import ChatResult, ChatTurn, Item
 from engine_room.jobs import Job
 
 Tokens = NDArray[np.int32]
@@ -33,11 +34,15 @@ class Tally:
     num_prompt_tokens: int
     num_cached_tokens: int | None = None  # of the first answer, once it has begun
     num_completion_tokens: int = 0
+    num_reasoning_tokens: int = 0
 
     def result(self) -> ChatResult:
         """The result of the job, once none is open."""
         return ChatResult(
-            self.num_prompt_tokens, self.num_completion_tokens, self.num_cached_tokens or 0
+            self.num_prompt_tokens,
+            self.num_completion_tokens,
+            self.num_cached_tokens or 0,
+            self.num_reasoning_tokens,
         )
 
 
@@ -51,7 +56,8 @@ class Sequence:
     prompt: Tokens
     max_tokens: int
     sampler: Drawer
-    stops: StopStrings
+    reader: AnswerReader
+    marks: Mapping[int, bytes] = field(default_factory=dict)  # control tokens that the reader reads
     tokens: list[int] = field(default_factory=list)
     seq_id: int | None = None
     num_decoded: int = 0
@@ -82,6 +88,7 @@ class Sequence:
         """True once nobody waits for it."""
         return self.tally.job.cancelled
 
-    def text_of(self, piece: bytes) -> str:
-        """The text that a token's bytes let out; part of a character or of a stop string waits."""
-        return self.stops.feed(self.characters.decode(piece))
+    def items_of(self, piece: bytes) -> Iterator[Item]:
+        """What a token's bytes let out; part of a character, or what might be a mark, waits."""
+        self.tally.num_reasoning_tokens += self.reader.is_thinking
+        yield from self.reader.feed(self.characters.decode(piece))

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from engine_room.catalogue import ChatFile
 from engine_room.chat.grammar import Grammar
 
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "tool_calls"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,35 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that the model may call: its definition as OpenAI has it, which the model is shown, and
+    the grammar rule that its arguments keep to."""
+
+    name: str
+    definition: dict[str, Any]
+    arguments_rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolUse:
+    """The tools the model is shown, those of them that it may call, whether it has to call one, and
+    whether it may call several."""
+
+    shown: tuple[Tool, ...]
+    callable: tuple[Tool, ...]
+    is_required: bool = False
+    allows_several: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ThinkingMarks:
+    """What a model writes before and after its thoughts."""
+
+    begin: str
+    end: str
+
+
+@dataclass(frozen=True, slots=True)
 class ChatTurn:
     """One request to the chat engine: a conversation in plain role/content messages, to be continued."""
 
@@ -35,7 +64,13 @@ class ChatTurn:
     num_answers: int = 1
     continue_final_message: bool = False
     grammar: Grammar | None = None
+    tools: ToolUse | None = None
     template_arguments: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def num_chars(self) -> int:
+        """The length of what was said."""
+        return sum(len(message["content"]) for message in self.messages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +82,33 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
+class Reasoning:
+    """An item: more of what the model thinks before it answers."""
+
+    index: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """An item: the answer begins to call a function; its calls are numbered from 0."""
+
+    index: int
+    number: int
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """An item: more of the arguments of a call, as JSON."""
+
+    index: int
+    number: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """An item: one answer is complete."""
 
@@ -54,11 +116,15 @@ class Finish:
     reason: FinishReason
 
 
+Item = Text | Reasoning | ToolCall | Arguments | Finish
+
+
 @dataclass(frozen=True, slots=True)
 class ChatResult:
-    """The result of a turn: how many tokens went in and came out, and how many of those that
-    went in were known from an earlier prompt."""
+    """The result of a turn: how many tokens went in and came out, how many of those that went in were
+    known from an earlier prompt, and how many of those that came out were thoughts."""
 
     num_prompt_tokens: int
     num_completion_tokens: int
     num_cached_tokens: int = 0
+    num_reasoning_tokens: int = 0

@@ -1,0 +1,215 @@
+"""Messages to a prompt, by the model's own Jinja template.
+
+Implements what Hugging Face's chat templates expect of their surroundings:
+https://huggingface.co/docs/transformers/chat_templating
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import jinja2
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from engine_room.chat.tool_format import PLAIN, ToolFormat, format_of, in_plain_words
+from engine_room.chat.turn import ChatTurn, ThinkingMarks
+from engine_room.errors import InvalidRequest
+
+# For models that carry no template: ChatML, the most widely understood one.
+CHATML = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+CONTINUE_HERE = "\ue000continue here\ue000"
+# Around text of a user's that looks like a control token of the model: two of Unicode's noncharacters.
+LITERAL_BEGIN, LITERAL_END = "\ufdd0", "\ufdd1"
+THINKING_MARKS = (
+    ThinkingMarks("<think>", "</think>"),
+    ThinkingMarks("[THINK]", "[/THINK]"),
+    ThinkingMarks("<|START_THINKING|>", "<|END_THINKING|>"),
+)
+Messages = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt, and what the answer to it will look like. Text between LITERAL_BEGIN and LITERAL_END is
+    no control token, whatever it looks like.
+
+    `thinking` is None for a model that does not think, or that has been told not to; `is_thinking` says
+    that the prompt ends inside its thoughts.
+    """
+
+    text: str
+    tool_format: ToolFormat
+    thinking: ThinkingMarks | None = None
+    is_thinking: bool = False
+
+    def parts(self) -> Iterator[tuple[str, bool]]:
+        """The text in parts, each with whether control tokens are recognised in it. The first is the
+        beginning of the prompt, perhaps empty."""
+        for number, part in enumerate(re.split(f"[{LITERAL_BEGIN}{LITERAL_END}]", self.text)):
+            if part or number == 0:
+                yield part, number % 2 == 0
+
+
+class PromptTemplate:
+    """A model's chat template. Stateless once built, any thread may use it; sandboxed, for it comes with
+    the file. `control_texts` are the model's control tokens, which a message cannot contain."""
+
+    def __init__(
+        self, source: str, bos_token: str, eos_token: str, control_texts: Iterable[str] = ()
+    ) -> None:
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+        )
+        environment.globals["raise_exception"] = _refuse
+        environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
+        environment.filters["tojson"] = _to_json
+        try:
+            self._template = environment.from_string(source or CHATML)
+        except jinja2.TemplateSyntaxError:
+            self._template = environment.from_string(CHATML)
+        self._source = source
+        self._tokens = {"bos_token": bos_token, "eos_token": eos_token}
+        texts = sorted(filter(None, control_texts), key=len, reverse=True)
+        self._control_text = re.compile("|".join(map(re.escape, texts))) if texts else None
+        self._marks = next((marks for marks in THINKING_MARKS if marks.end in source), None)
+
+    def prompt(self, turn: ChatTurn) -> Prompt:
+        """The prompt for a turn. A template that refuses the messages as they are, or does not show the
+        tools, gets the nearest form that says it all. Raises InvalidRequest when it refuses that too."""
+        refusal = ""
+        for tool_format, messages, tools in self._forms(turn):
+            try:
+                text = self._rendered(turn, messages, tools)
+                text.encode()
+            except UnicodeEncodeError as error:  # from a field that is handed on as it is
+                raise InvalidRequest("A message has half of a surrogate pair.") from error
+            except jinja2.TemplateError as error:
+                refusal = str(error)
+            except (TypeError, ValueError, KeyError, OverflowError) as error:
+                refusal = f"{type(error).__name__}: {error}"
+            else:
+                if tool_format is PLAIN or _shows_tools(text, messages, tools):
+                    return self._with_thinking(turn, Prompt(text, tool_format))
+        raise InvalidRequest(
+            f"The model's chat template refuses these messages: {refusal}", param="messages"
+        )
+
+    def _forms(self, turn: ChatTurn) -> Iterator[tuple[ToolFormat, Messages, list[Any]]]:
+        """The messages and tools as the template may want them, the likeliest form first."""
+        messages = [self._literal(message) for message in turn.messages]
+        tools = [self._literal(tool.definition) for tool in turn.tools.shown] if turn.tools else []
+        if tools or any(message.get("tool_calls") for message in messages):
+            if known := format_of(self._source):
+                if known.has_short_ids:
+                    messages = [_with_ids(message, _short_id) for message in messages]
+                yield known, messages, tools
+                yield known, [_with_arguments_as_text(message) for message in messages], tools
+            messages = in_plain_words(messages, tools)
+        yield PLAIN, messages, []
+        yield PLAIN, _alternating(messages), []
+
+    def _rendered(self, turn: ChatTurn, messages: Messages, tools: list[Any]) -> str:
+        arguments = turn.template_arguments | self._tokens
+        if tools:
+            arguments["tools"] = tools
+        if not turn.continue_final_message:
+            return self._template.render(**arguments, messages=messages)
+        # The final message is found again by a mark at its end: its text may occur in the template too.
+        final = messages[-1] | {"content": messages[-1]["content"].rstrip() + CONTINUE_HERE}
+        arguments["add_generation_prompt"] = False
+        prompt = self._template.render(**arguments, messages=[*messages[:-1], final])
+        return prompt[: prompt.rindex(CONTINUE_HERE)]
+
+    def _with_thinking(self, turn: ChatTurn, prompt: Prompt) -> Prompt:
+        """The prompt with what the model may think before it answers."""
+        marks, text = self._marks, prompt.text
+        if marks is None:
+            return prompt
+        if turn.continue_final_message:
+            said = turn.messages[-1]["content"]
+            is_thinking = marks.begin in said and marks.end not in said
+            return Prompt(text, prompt.tool_format, marks if is_thinking else None, is_thinking)
+        if text.rstrip().endswith(marks.end):
+            return prompt
+        is_thinking = text.rstrip().endswith(marks.begin)
+        if turn.template_arguments.get("enable_thinking") is not False:
+            return Prompt(text, prompt.tool_format, marks, is_thinking)
+        # Told not to think, by a template that does not know how: the thoughts are over at once.
+        begin = "" if is_thinking else marks.begin
+        return Prompt(f"{text}{begin}\n\n{marks.end}\n\n", prompt.tool_format)
+
+    def _literal(self, value: Any) -> Any:
+        """The same value, its strings marked where they hold text that looks like a control token."""
+        if self._control_text is None:
+            return value
+        if isinstance(value, str):
+            return self._control_text.sub(rf"{LITERAL_BEGIN}\g<0>{LITERAL_END}", value)
+        if isinstance(value, dict):
+            return {name: self._literal(item) for name, item in value.items()}
+        return [self._literal(item) for item in value] if isinstance(value, list) else value
+
+
+def _refuse(message: str) -> None:
+    raise jinja2.TemplateError(message)
+
+
+def _to_json(value: Any, indent: int | None = None, **_: Any) -> str:
+    """As in Hugging Face's templates; Jinja's own filter is for HTML and escapes `<`."""
+    return json.dumps(value, ensure_ascii=False, indent=indent)
+
+
+def _shows_tools(text: str, messages: Messages, tools: list[Any]) -> bool:
+    """Whether the template let through what was called, and what can be."""
+    names = [tool["function"]["name"] for tool in tools]
+    names += [call["function"]["name"] for m in messages for call in m.get("tool_calls", ())]
+    return all(name in text for name in names)
+
+
+def _with_arguments_as_text(message: dict[str, Any]) -> dict[str, Any]:
+    if "tool_calls" not in message:
+        return message
+    calls = []
+    for call in message["tool_calls"]:
+        arguments = call["function"]["arguments"]
+        text = arguments if isinstance(arguments, str) else _to_json(arguments)
+        calls.append(call | {"function": call["function"] | {"arguments": text}})
+    return message | {"tool_calls": calls}
+
+
+def _with_ids(message: dict[str, Any], id_of: Callable[[str], str]) -> dict[str, Any]:
+    if "tool_call_id" in message:
+        return message | {"tool_call_id": id_of(message["tool_call_id"])}
+    if "tool_calls" in message:
+        calls = [call | {"id": id_of(call["id"])} for call in message["tool_calls"]]
+        return message | {"tool_calls": calls}
+    return message
+
+
+def _short_id(identifier: str) -> str:
+    """Nine letters and digits, which Mistral's templates insist on; the same for the same id."""
+    if re.fullmatch("[a-zA-Z0-9]{9}", identifier):
+        return identifier
+    return hashlib.sha256(identifier.encode("utf-8", "replace")).hexdigest()[:9]
+
+
+def _alternating(messages: Iterable[dict[str, Any]]) -> Messages:
+    """The nearest form that strict templates accept: system text in the next user message, user and
+    assistant in turn, the user first."""
+    merged: Messages = []
+    for message in messages:
+        role = "assistant" if message["role"] == "assistant" else "user"
+        if not merged and role == "assistant":
+            merged.append({"role": "user", "content": ""})
+        if merged and merged[-1]["role"] == role:
+            texts = (merged[-1]["content"], message["content"])
+            merged[-1] = {"role": role, "content": "\n\n".join(text for text in texts if text)}
+        else:
+            merged.append({"role": role, "content": message["content"]})
+    return merged
