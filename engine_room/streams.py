@@ -8,8 +8,10 @@ honest HTTP error.
 import asyncio
 import json
 import logging
+from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, Protocol, TypeVar
+from weakref import WeakKeyDictionary
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.requests import Request
@@ -23,6 +25,40 @@ PING_S = 10
 # A stream that has said nothing for this long starts with pings; until then a failure is an HTTP error.
 FIRST_EVENT_PATIENCE_S = 10
 Turn = TypeVar("Turn")
+
+
+class _Courier:
+    """Brings events from engine threads to the queues of one event loop, all that are there at once: a
+    step of the chat engine has one for each answer, and to wake the loop for each would cost more than
+    what it then does."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._events: deque[tuple[Event, asyncio.Queue[Event]]] = deque()
+        self._is_called = False
+
+    def bring(self, event: Event, queue: "asyncio.Queue[Event]") -> None:
+        """Any thread. Raises RuntimeError when the loop is closed."""
+        self._events.append((event, queue))
+        if not self._is_called:
+            self._is_called = True
+            self._loop.call_soon_threadsafe(self._hand_over)
+
+    def _hand_over(self) -> None:
+        self._is_called = False  # before the queue is looked at: who comes from now on calls again
+        while self._events:
+            event, queue = self._events.popleft()
+            queue.put_nowait(event)
+
+
+# One for each running loop, gone with it.
+_couriers: WeakKeyDictionary[asyncio.AbstractEventLoop, _Courier] = WeakKeyDictionary()
+
+
+def _courier_to(loop: asyncio.AbstractEventLoop) -> _Courier:
+    if loop not in _couriers:
+        _couriers[loop] = _Courier(loop)
+    return _couriers[loop]
 
 
 class Stream:
@@ -40,11 +76,11 @@ class Stream:
         self._job = engine.submit(turn, self._deliverer())
 
     def _deliverer(self) -> Deliver:
-        loop = asyncio.get_running_loop()
+        courier = _courier_to(asyncio.get_running_loop())
 
         def deliver(event: Event) -> None:
             try:
-                loop.call_soon_threadsafe(self._events.put_nowait, event)
+                courier.bring(event, self._events)
             except RuntimeError:  # the loop is closed: the server stopped, nobody waits any more
                 if self._job:
                     self._job.cancel()

@@ -63,6 +63,7 @@ class Chat:
         self._inbox: Inbox[ChatTurn]
         self._jobs: deque[Job[ChatTurn]] = deque()
         self._preparing: list[tuple[Job[ChatTurn], Future[Prepared]]] = []
+        self._outbox: list[tuple[Job[ChatTurn], Item]] = []
         self._preparers = ThreadPoolExecutor(NUM_PREPARERS, "chat prompts")
 
     def use(self, file: ChatFile) -> None:
@@ -119,6 +120,7 @@ class Chat:
         self._drop_cancelled()
         self._admit()
         batch = self._scheduler.plan()
+        self._send()
         if not batch:
             return
         started = time.perf_counter()
@@ -249,7 +251,7 @@ class Chat:
             return
         piece = sequence.marks.get(token) or self._model.piece(token)
         for item in sequence.items_of(piece):
-            _deliver(sequence.tally.job, item)
+            self._outbox.append((sequence.tally.job, item))
         if sequence.reader.found_stop:
             self._finish(sequence, "stop")
         elif sequence.num_generated >= sequence.max_tokens:
@@ -258,15 +260,28 @@ class Chat:
     def _finish(self, sequence: Sequence, reason: FinishReason) -> None:
         tally = sequence.tally
         # Bytes of a character that the limit cut in two stay behind: half of one is no text.
-        for item in sequence.reader.rest():
-            _deliver(tally.job, item)
+        self._outbox += [(tally.job, item) for item in sequence.reader.rest()]
         if reason == "stop" and sequence.reader.num_calls:
             reason = "tool_calls"
-        _deliver(tally.job, Finish(sequence.index, reason))
+        self._outbox.append((tally.job, Finish(sequence.index, reason)))
         tally.num_completion_tokens += sequence.num_generated
         self._leave(sequence)
         if tally.num_open == 0:
+            self._send()
             self._inbox.end(tally.job, Done(tally.result()))
+
+    def _send(self) -> None:
+        """Deliver what was drawn. Just before the model computes, without Python's lock: while the event
+        loop writes to the clients, this thread would only wait for it."""
+        for job, item in self._outbox:
+            try:
+                job.deliver(item)
+            except (
+                Exception
+            ):  # a receiver that breaks is one that has left, and no harm to the others
+                log.exception("an answer could not be delivered")
+                job.cancel()
+        self._outbox.clear()
 
     def _leave(self, sequence: Sequence) -> None:
         """Take the sequence out, keeping what it decoded for those to come."""
@@ -287,6 +302,7 @@ class Chat:
 
     def _fail_all(self) -> None:
         """After a failure of the model nothing in its memory is trusted: the next turn loads it anew."""
+        self._send()
         for sequence in self._scheduler.all:
             self._inbox.end(sequence.tally.job, Failed(InternalError()))
         self._forget_all()
@@ -300,15 +316,6 @@ class Chat:
             sequence.sampler.close()
         self._scheduler.clear()
         self._unload()
-
-
-def _deliver(job: Job[ChatTurn], item: Item) -> None:
-    """Deliver an item; a receiver that breaks is one that has left, and no harm to the others."""
-    try:
-        job.deliver(item)
-    except Exception:
-        log.exception("an answer could not be delivered")
-        job.cancel()
 
 
 def _slice(sequence: Sequence, num_tokens: int) -> "Slice":
