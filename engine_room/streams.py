@@ -45,8 +45,8 @@ class _Courier:
             self._loop.call_soon_threadsafe(self._hand_over)
 
     def _hand_over(self) -> None:
-        self._is_called = False  # before the queue is looked at: who comes from now on calls again
-        while self._events:
+        self._is_called = False  # before the events are counted: who comes from now on calls again
+        for _ in range(len(self._events)):  # and no more, for an engine may be faster than this loop
             event, queue = self._events.popleft()
             queue.put_nowait(event)
 
