@@ -1,10 +1,13 @@
 """The bodies of the chat routes, as in `schemas`."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, ConfigDict, Field
 
 from engine_room.schemas import Body, Example, Penalty, Ratio, Text
+
+MAX_BIASES = 1024  # each costs time at each token
+INT32_MAX = 2**31 - 1
 
 
 class Part(Body):
@@ -31,7 +34,72 @@ class StreamOptions(Body):
     include_usage: bool = False
 
 
-class ChatRequest(Body):
+def _biases(value: Any) -> Any:
+    """OpenAI's `{"token id": bias}` or llama-server's `[[token id, bias]]` as pairs."""
+    pairs = list(value.items()) if isinstance(value, dict) else value
+    for pair in pairs if isinstance(pairs, list) else []:
+        if isinstance(pair, list | tuple) and any(isinstance(part, bool) for part in pair):
+            raise ValueError(f"{pair!r:.60} is not a token id and a number from -100 to 100")
+    return pairs
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("it holds a NUL character")
+    return text
+
+
+Bias = tuple[
+    Annotated[int, Field(ge=0, le=INT32_MAX)],
+    Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)],
+]
+# llama.cpp looks at the first 40 characters only.
+Breaker = Annotated[Text, AfterValidator(_without_nul), Field(min_length=1, max_length=40)]
+RepeatPenalty = Annotated[float, Field(ge=0.01, le=10, allow_inf_nan=False)]
+
+
+class SamplingFields(Body):
+    """How the next token is drawn: OpenAI's fields and, with its defaults, those of llama-server."""
+
+    temperature: float = Field(0.8, ge=0, le=100, allow_inf_nan=False, description="0: greedy.")
+    top_p: Ratio = 0.95
+    top_k: int = Field(40, ge=-1, le=INT32_MAX, description="0 or -1: all tokens.")
+    min_p: Ratio = 0.05
+    typical_p: Ratio = Field(1.0, validation_alias=AliasChoices("typical_p", "typical"))
+    top_n_sigma: float = Field(
+        -1.0, ge=-1, le=1000, allow_inf_nan=False, description="0 or -1: all tokens."
+    )
+    repeat_penalty: RepeatPenalty = 1.0
+    repetition_penalty: RepeatPenalty | None = Field(None, description="Another name; it wins.")
+    repeat_last_n: int = Field(
+        64, ge=-1, le=INT32_MAX, description="Tokens that penalties look back; -1: all."
+    )
+    presence_penalty: Penalty = 0
+    frequency_penalty: Penalty = 0
+    dry_multiplier: float = Field(0.0, ge=0, le=100, allow_inf_nan=False, description="0: off.")
+    dry_base: float = Field(1.75, ge=1, le=100, allow_inf_nan=False)
+    dry_allowed_length: int = Field(2, ge=0, le=INT32_MAX)
+    dry_penalty_last_n: int = Field(
+        -1, ge=-1, le=INT32_MAX, description="Tokens that DRY looks back; -1: all."
+    )
+    dry_sequence_breakers: list[Breaker] = Field(["\n", ":", '"', "*"], max_length=32)
+    xtc_probability: Ratio = 0
+    xtc_threshold: Ratio = 0.1
+    mirostat: Literal[0, 1, 2] = Field(0, description="In place of the samplers above.")
+    mirostat_tau: float = Field(5.0, ge=0, le=100, allow_inf_nan=False)
+    mirostat_eta: float = Field(0.1, ge=0, le=10, allow_inf_nan=False)
+    logit_bias: Annotated[list[Bias], BeforeValidator(_biases)] = Field(
+        default_factory=list,
+        max_length=MAX_BIASES,
+        description="`{token id: bias}`, or a list of pairs; -100 bans a token, 100 forces it.",
+    )
+    seed: int = Field(
+        -1,
+        description="The same request alone gives the same text (and is not cached); negative: random.",
+    )
+
+
+class ChatRequest(SamplingFields):
     """A conversation to be continued."""
 
     model_config = ConfigDict(
@@ -52,18 +120,6 @@ class ChatRequest(Body):
     messages: list[Message] = Field(min_length=1)
     max_tokens: int | None = Field(None, ge=1, description="Longest answer, in tokens.")
     max_completion_tokens: int | None = Field(None, ge=1, description="The newer name; it wins.")
-    temperature: float = Field(0.8, ge=0, le=100, allow_inf_nan=False)
-    top_p: Ratio = 0.95
-    top_k: int = Field(40, ge=-1, lt=2**31, description="0 or -1: all tokens.")
-    min_p: Ratio = 0.05
-    repeat_penalty: float = Field(1.0, gt=0, le=10, allow_inf_nan=False)
-    repetition_penalty: float | None = Field(None, gt=0, le=10, allow_inf_nan=False)
-    presence_penalty: Penalty = 0
-    frequency_penalty: Penalty = 0
-    seed: int = Field(
-        -1,
-        description="The same request alone gives the same text (and is not cached); negative: random.",
-    )
     stop: str | list[str] = Field(default_factory=list)
     n: int = Field(1, ge=1, le=16, description="How many answers.")
     stream: bool = False

@@ -21,6 +21,7 @@ REQUESTS: list[tuple[type[schemas.Body], dict[str, Any]]] = [
     (SpeechRequest, {"input": "Hi"}),
     (TranscriptionRequest, {}),
     (schemas.JsonTranscriptionRequest, {"input_audio": {"data": "AAAA"}}),
+    (schemas_chat.SamplingFields, {}),
     (ChatRequest, {"messages": [{"role": "user", "content": "Hi"}]}),
     (schemas_chat.Message, {"role": "user"}),
     (schemas_chat.Part, {}),

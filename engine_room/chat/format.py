@@ -4,6 +4,7 @@ Implements what Hugging Face's chat templates expect of their surroundings:
 https://huggingface.co/docs/transformers/chat_templating
 """
 
+import dataclasses
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
@@ -15,7 +16,7 @@ from engine_room.catalogue import ChatFile
 from engine_room.chat.grammar import ANY_OBJECT, Grammar, gbnf_grammar, json_grammar
 from engine_room.chat.turn import ChatTurn, Sampling
 from engine_room.errors import InvalidRequest, UnsupportedValue
-from engine_room.schemas_chat import ChatRequest, Message, Part
+from engine_room.schemas_chat import ChatRequest, Message, Part, SamplingFields
 
 # For models that carry no template: ChatML, the most widely understood one.
 CHATML = (
@@ -24,6 +25,7 @@ CHATML = (
 )
 CONTINUE_HERE = "\ue000continue here\ue000"
 RESPONSE_FORMATS = ("text", "json_object", "json_schema")
+SAMPLING_NAMES = {field.name for field in dataclasses.fields(Sampling)}
 SAME_ROLE = {"developer": "system", "function": "tool"}
 
 
@@ -34,16 +36,7 @@ def turn_from(body: ChatRequest, file: ChatFile, default_max_tokens: int = 0) ->
     return ChatTurn(
         file=file,
         messages=[_plain(message, index) for index, message in enumerate(body.messages)],
-        sampling=Sampling(
-            temperature=body.temperature,
-            top_p=body.top_p,
-            top_k=body.top_k,
-            min_p=body.min_p,
-            repeat_penalty=body.repetition_penalty or body.repeat_penalty,
-            presence_penalty=body.presence_penalty,
-            frequency_penalty=body.frequency_penalty,
-            seed=body.seed,
-        ),
+        sampling=sampling_of(body),
         max_tokens=body.max_completion_tokens or body.max_tokens or default_max_tokens or None,
         stop=tuple(text for text in stop if text),
         num_answers=body.n,
@@ -51,6 +44,19 @@ def turn_from(body: ChatRequest, file: ChatFile, default_max_tokens: int = 0) ->
         grammar=_grammar(body),
         template_arguments=body.chat_template_kwargs
         | {"add_generation_prompt": body.add_generation_prompt},
+    )
+
+
+def sampling_of(fields: SamplingFields) -> Sampling:
+    """How the tokens of a request are drawn."""
+    values = fields.model_dump(include=SAMPLING_NAMES)
+    return Sampling(
+        **values
+        | {
+            "repeat_penalty": fields.repetition_penalty or fields.repeat_penalty,
+            "dry_sequence_breakers": tuple(fields.dry_sequence_breakers),
+            "logit_bias": tuple(dict(fields.logit_bias).items()),
+        }
     )
 
 

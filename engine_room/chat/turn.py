@@ -21,6 +21,20 @@ class Sampling:
     presence_penalty: float
     frequency_penalty: float
     seed: int  # negative: random
+    typical_p: float = 1.0
+    top_n_sigma: float = -1.0  # not positive: all tokens
+    repeat_last_n: int = 64  # tokens; -1: all
+    dry_multiplier: float = 0.0  # 0: no DRY
+    dry_base: float = 1.75
+    dry_allowed_length: int = 2
+    dry_penalty_last_n: int = -1  # tokens; -1: all
+    dry_sequence_breakers: tuple[str, ...] = ("\n", ":", '"', "*")
+    xtc_probability: float = 0.0
+    xtc_threshold: float = 0.1
+    mirostat: int = 0  # or version 1 or 2
+    mirostat_tau: float = 5.0
+    mirostat_eta: float = 0.1
+    logit_bias: tuple[tuple[int, float], ...] = ()  # token ids, and what is added to their logits
 
 
 @dataclass(frozen=True, slots=True)
