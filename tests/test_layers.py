@@ -29,7 +29,14 @@ FLOORS = [
         "transcription_turn",
         "transcription_format",
     },
-    {"chat.cache", "chat.llama", "chat.scheduler", "speech_light", "transcription_whisper"},
+    {
+        "chat.cache",
+        "chat.llama",
+        "chat.sampler",
+        "chat.scheduler",
+        "speech_light",
+        "transcription_whisper",
+    },
     {"chat.engine", "speech", "transcription"},
     {"streams", "door", "server"},
     {"openai_api"},
@@ -40,6 +47,7 @@ NEIGHBOURS = {
     ("chat.format", "catalogue"),
     ("chat.format", "chat.grammar"),
     ("chat.format", "chat.turn"),
+    ("chat.llama", "chat.sampler"),
     ("chat.sequence", "chat.format"),
     ("chat.sequence", "chat.turn"),
     ("chat.sequence", "jobs"),
@@ -56,7 +64,7 @@ OWNERS = {
     "starlette": {"openai_api", "streams"},
     "sse_starlette": {"streams"},
     "uvicorn": {"openai_api", "server"},
-    "llama_cpp": {"chat.llama"},
+    "llama_cpp": {"chat.llama", "chat.sampler"},
     "llguidance": {"chat.grammar"},
     "hibari": {"speech_light"},
     "faster_whisper": {"transcription_whisper"},
@@ -68,7 +76,15 @@ OWNERS = {
     "torch": {"speech_xtts"},
 }
 # Too slow to be loaded before the server answers: imported inside a function only.
-LATE = {"chat.llama", "speech_light", "transcription_whisper", "av", "pydub", "imageio_ffmpeg"}
+LATE = {
+    "chat.llama",
+    "chat.sampler",
+    "speech_light",
+    "transcription_whisper",
+    "av",
+    "pydub",
+    "imageio_ffmpeg",
+}
 LATE |= {"py3langid", "scipy", "torch", "TTS"}
 each_module = pytest.mark.parametrize("name", sorted(MODULES))
 

@@ -205,7 +205,7 @@ class Chat:
                 prompt=np.array(prompt, np.int32),
                 max_tokens=min(room, turn.max_tokens or room),
                 sampler=self._model.sampler(
-                    replace(turn.sampling, seed=seed), constraint and constraint.copy()
+                    replace(turn.sampling, seed=seed), constraint and constraint.copy(), prompt
                 ),
                 stops=StopStrings(turn.stop),
             )
