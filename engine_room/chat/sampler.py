@@ -33,9 +33,7 @@ class Candidates:
         self.num_vocab = llama_cpp.llama_vocab_n_tokens(vocab)
         self._ids = np.arange(self.num_vocab, dtype=np.int32)
         self._data = np.zeros(self.num_vocab, CANDIDATE)
-        self._array = llama_cpp.llama_token_data_array(
-            data=ctypes.cast(self._data.ctypes.data, llama_cpp.llama_token_data_p)
-        )
+        self._pointer = ctypes.cast(self._data.ctypes.data, llama_cpp.llama_token_data_p)
         self._dry_kinds: dict[Any, Any] = {}
 
     def logits(self, logits_index: int) -> NDArray[np.float32]:
@@ -48,12 +46,12 @@ class Candidates:
     ) -> int:
         """The token that a chain picks, of all or of the allowed ones; the chain is not told so."""
         ids = self._ids if allowed is None else allowed
-        # The samplers sort the data and cut the array short.
         self._data["id"][: len(ids)] = ids
         self._data["logit"][: len(ids)] = logits if allowed is None else logits[allowed]
-        self._array.size, self._array.selected, self._array.sorted = len(ids), -1, False
-        llama_cpp.llama_sampler_apply(chain, ctypes.byref(self._array))
-        return int(self._data["id"][self._array.selected])
+        # The samplers sort the data, and cut the array short at its end and, XTC, at its beginning.
+        array = llama_cpp.llama_token_data_array(self._pointer, len(ids), -1, False)
+        llama_cpp.llama_sampler_apply(chain, ctypes.byref(array))
+        return int(array.data[array.selected].id)
 
     def dry(self, sampling: Sampling, window: int) -> Any:
         """A DRY sampler. The first of a kind looks at every token for the breakers, which takes 15 ms for
