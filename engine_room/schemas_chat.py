@@ -128,7 +128,10 @@ class ChatRequest(SamplingFields):
         default_factory=dict, description="text, json_object or json_schema; always kept to."
     )
     grammar: Text = Field("", description="A GBNF grammar that the answer keeps to.")
-    logprobs: bool = False
+    logprobs: bool = Field(False, description="How likely each token of the answer was.")
+    top_logprobs: int = Field(
+        0, ge=0, le=20, description="With `logprobs`: how many of the likeliest at each place."
+    )
     tools: list[dict[str, Any]] = Field(default_factory=list)
     tool_choice: str | dict[str, Any] = "auto"
     functions: list[dict[str, Any]] = Field(default_factory=list)
@@ -161,12 +164,33 @@ class AnswerMessage(Example):
     refusal: str | None
 
 
+class TopLogprob(Example):
+    """A token that might have stood at a place, and the logarithm of its probability."""
+
+    token: str
+    logprob: float
+    bytes: list[int] | None
+
+
+class AnswerTokenLogprob(TopLogprob):
+    """A token of the answer, and the likeliest at its place."""
+
+    top_logprobs: list[TopLogprob]
+
+
+class ChoiceLogprobs(Example):
+    """The tokens of an answer, or of a chunk of it."""
+
+    content: list[AnswerTokenLogprob]
+    refusal: None
+
+
 class Choice(Example):
     """One answer."""
 
     index: int
     message: AnswerMessage
-    logprobs: None
+    logprobs: ChoiceLogprobs | None
     finish_reason: Literal["stop", "length"]
 
 
@@ -193,7 +217,7 @@ class ChunkChoice(Example):
 
     index: int
     delta: Delta
-    logprobs: None
+    logprobs: ChoiceLogprobs | None
     finish_reason: Literal["stop", "length"] | None
 
 

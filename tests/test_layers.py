@@ -22,6 +22,7 @@ FLOORS = [
     {"jobs", "encoding", "catalogue", "voices", "recordings", "speech_text"}
     | {
         "chat.grammar",
+        "chat.logprobs",
         "chat.turn",
         "chat.format",
         "chat.answer",
@@ -43,16 +44,19 @@ FLOORS = [
 ]
 # (importer, imported) on one floor.
 NEIGHBOURS = {
+    ("chat.answer", "chat.logprobs"),
     ("chat.answer", "chat.turn"),
     ("chat.format", "catalogue"),
     ("chat.format", "chat.grammar"),
     ("chat.format", "chat.turn"),
     ("chat.llama", "chat.sampler"),
     ("chat.sequence", "chat.format"),
+    ("chat.sequence", "chat.logprobs"),
     ("chat.sequence", "chat.turn"),
     ("chat.sequence", "jobs"),
     ("chat.turn", "catalogue"),
     ("chat.turn", "chat.grammar"),
+    ("chat.turn", "chat.logprobs"),
     ("schemas", "errors"),
     ("schemas_chat", "schemas"),
     ("voices", "jobs"),

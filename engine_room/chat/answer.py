@@ -5,11 +5,13 @@ import uuid
 from collections.abc import Iterable
 from typing import Any
 
+from engine_room.chat.logprobs import TokenLogprob, wire
 from engine_room.chat.turn import ChatResult, Finish, Text
 from engine_room.schemas_chat import (
     AnswerMessage,
     ChatCompletion,
     Choice,
+    ChoiceLogprobs,
     PromptTokensDetails,
     Usage,
 )
@@ -28,17 +30,19 @@ class ChatAnswer:
     def whole(self, items: Iterable[Text | Finish], result: ChatResult) -> ChatCompletion:
         """The body of an answer that was not streamed."""
         texts: list[list[str]] = [[] for _ in range(self._num_answers)]
+        logprobs: list[list[TokenLogprob]] = [[] for _ in range(self._num_answers)]
         reasons = {}
         for item in items:
             if isinstance(item, Text):
                 texts[item.index].append(item.text)
+                logprobs[item.index] += item.logprobs
             else:
                 reasons[item.index] = item.reason
         choices = [
             Choice(
                 index=index,
                 message=AnswerMessage(role="assistant", content="".join(parts), refusal=None),
-                logprobs=None,
+                logprobs=_logprobs(logprobs[index]),
                 finish_reason=reasons[index],
             )
             for index, parts in enumerate(texts)
@@ -60,7 +64,7 @@ class ChatAnswer:
     def item(self, item: Text | Finish) -> Iterable[object]:
         """One chunk: more text, or why an answer ended."""
         if isinstance(item, Text):
-            yield self._chunk(item.index, {"content": item.text}, None)
+            yield self._chunk(item.index, {"content": item.text}, None, wire(item.logprobs))
         else:
             yield self._chunk(item.index, {}, item.reason)
 
@@ -69,8 +73,14 @@ class ChatAnswer:
         if self._include_usage:
             yield self._frame([]) | {"usage": _usage(result).model_dump()}
 
-    def _chunk(self, index: int, delta: dict[str, str], reason: str | None) -> dict[str, Any]:
-        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": reason}
+    def _chunk(
+        self,
+        index: int,
+        delta: dict[str, str],
+        reason: str | None,
+        logprobs: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
         return self._frame([choice])
 
     def _frame(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
@@ -81,6 +91,11 @@ class ChatAnswer:
             "model": self._model,
             "choices": choices,
         }
+
+
+def _logprobs(logprobs: list[TokenLogprob]) -> ChoiceLogprobs | None:
+    known = wire(logprobs)
+    return ChoiceLogprobs.model_validate(known) if known else None
 
 
 def _usage(result: ChatResult) -> Usage:

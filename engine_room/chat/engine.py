@@ -20,6 +20,7 @@ from engine_room.catalogue import Catalogue, ChatFile
 from engine_room.chat.cache import PrefixCache, num_held
 from engine_room.chat.format import PromptTemplate, StopStrings
 from engine_room.chat.grammar import Constraint, Constraints
+from engine_room.chat.logprobs import token_logprob
 from engine_room.chat.scheduler import Scheduler
 from engine_room.chat.sequence import Sequence, Tally
 from engine_room.chat.turn import ChatTurn, Finish, FinishReason, Text
@@ -239,8 +240,13 @@ class Chat:
         if self._model.is_end(token):
             self._finish(sequence, "stop")
             return
+        if (num_top := sequence.tally.job.turn.num_top_logprobs) is not None:
+            logits = self._model.logits(logits_index)
+            spelled = self._model.spelling
+            sequence.logprobs.add(token_logprob(logits, token, num_top, spelled))
         if text := sequence.text_of(self._model.piece(token)):
-            _deliver(sequence.tally.job, Text(sequence.index, text))
+            logprobs = sequence.logprobs.sent(len(text))
+            _deliver(sequence.tally.job, Text(sequence.index, text, logprobs))
         if sequence.stops.found:
             self._finish(sequence, "stop")
         elif sequence.num_generated >= sequence.max_tokens:
@@ -249,8 +255,10 @@ class Chat:
     def _finish(self, sequence: Sequence, reason: FinishReason) -> None:
         tally = sequence.tally
         # Bytes of a character that the limit cut in two stay behind: half of one is no text.
-        if text := sequence.stops.rest():
-            _deliver(tally.job, Text(sequence.index, text))
+        text = sequence.stops.rest()
+        logprobs = () if sequence.stops.found else sequence.logprobs.rest()
+        if text or logprobs:
+            _deliver(tally.job, Text(sequence.index, text, logprobs))
         _deliver(tally.job, Finish(sequence.index, reason))
         tally.num_completion_tokens += sequence.num_generated
         self._leave(sequence)

@@ -42,6 +42,7 @@ def turn_from(body: ChatRequest, file: ChatFile, default_max_tokens: int = 0) ->
         num_answers=body.n,
         continue_final_message=body.continue_final_message,
         grammar=_grammar(body),
+        num_top_logprobs=body.top_logprobs if body.logprobs else None,
         template_arguments=body.chat_template_kwargs
         | {"add_generation_prompt": body.add_generation_prompt},
     )
@@ -62,8 +63,8 @@ def sampling_of(fields: SamplingFields) -> Sampling:
 
 def _check_supported(body: ChatRequest) -> None:
     """What would change the answer's form must be honoured or refused, never ignored."""
-    if body.logprobs:
-        raise InvalidRequest("logprobs are not supported by this version.", param="logprobs")
+    if body.top_logprobs and not body.logprobs:
+        raise InvalidRequest("top_logprobs needs logprobs to be true.", param="top_logprobs")
     for name, choice in (("tool_choice", body.tool_choice), ("function_call", body.function_call)):
         if choice not in ("auto", "none"):
             raise UnsupportedValue(name, choice, ["auto", "none"])

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine_room.chat.grammar import Constraint, tokenizer_of
+from engine_room.chat.logprobs import Spelling
 from engine_room.chat.sampler import Candidates, Sampler
 from engine_room.chat.turn import Sampling
 from engine_room.errors import Unavailable
@@ -183,9 +184,11 @@ class LlamaModel:
         """What the last batch left at this index, for reading until the next: float32, (vocabulary,)."""
         return self._candidates.logits(logits_index)
 
-    def name_of(self, token: int) -> str:
-        """The token as text: its name, for one that stands for no bytes."""
-        return self.piece(token).decode("utf-8", "replace") or self._token_text(token)
+    def spelling(self, token: int) -> Spelling:
+        """The token as text and bytes."""
+        if piece := self.piece(token):
+            return Spelling(piece.decode("utf-8", "replace"), piece)
+        return Spelling(self._token_text(token), None)
 
     def constraint_tokenizer(self) -> Any:
         """llguidance's view of the tokens; reads only what never changes, so any thread may call it."""

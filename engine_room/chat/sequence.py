@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine_room.chat.format import StopStrings
+from engine_room.chat.logprobs import HeldLogprobs
 from engine_room.chat.turn import ChatResult, ChatTurn
 from engine_room.jobs import Job
 
@@ -55,6 +56,7 @@ class Sequence:
     tokens: list[int] = field(default_factory=list)
     seq_id: int | None = None
     num_decoded: int = 0
+    logprobs: HeldLogprobs = field(default_factory=HeldLogprobs)
     characters: codecs.IncrementalDecoder = field(
         default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace")
     )
@@ -84,4 +86,6 @@ class Sequence:
 
     def text_of(self, piece: bytes) -> str:
         """The text that a token's bytes let out; part of a character or of a stop string waits."""
-        return self.stops.feed(self.characters.decode(piece))
+        text = self.characters.decode(piece)
+        self.logprobs.written(len(text))
+        return self.stops.feed(text)

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from engine_room.catalogue import ChatFile
 from engine_room.chat.grammar import Grammar
+from engine_room.chat.logprobs import TokenLogprob
 
 FinishReason = Literal["stop", "length"]
 
@@ -49,15 +50,17 @@ class ChatTurn:
     num_answers: int = 1
     continue_final_message: bool = False
     grammar: Grammar | None = None
+    num_top_logprobs: int | None = None  # None: no logprobs at all
     template_arguments: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """An item: more text of one answer."""
+    """An item: more text of one answer, and what is known of its tokens, if that was asked for."""
 
     index: int
     text: str
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
