@@ -2,8 +2,16 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+)
 
+from engine_room.errors import quoted
 from engine_room.schemas import Body, Example, Penalty, Ratio, Text
 
 MAX_BIASES = 1024  # each costs time at each token
@@ -34,13 +42,23 @@ class StreamOptions(Body):
     include_usage: bool = False
 
 
-def _biases(value: Any) -> Any:
+def _biases(value: Any) -> list[tuple[int, float]]:
     """OpenAI's `{"token id": bias}` or llama-server's `[[token id, bias]]` as pairs."""
     pairs = list(value.items()) if isinstance(value, dict) else value
-    for pair in pairs if isinstance(pairs, list) else []:
-        if isinstance(pair, list | tuple) and any(isinstance(part, bool) for part in pair):
-            raise ValueError(f"{pair!r:.60} is not a token id and a number from -100 to 100")
-    return pairs
+    if not isinstance(pairs, list):
+        raise ValueError("it must be an object of token ids and biases")
+    if len(pairs) > MAX_BIASES:
+        raise ValueError(f"it has {len(pairs):,} entries; at most {MAX_BIASES:,} are taken")
+    return [_bias(pair) for pair in pairs]
+
+
+def _bias(pair: Any) -> tuple[int, float]:
+    match pair:
+        case [token, int() | float() as bias] if not isinstance(bias, bool):
+            if str(token).isdecimal() and int(token) <= INT32_MAX and -100 <= bias <= 100:
+                return int(token), float(bias)
+    pair = list(pair) if isinstance(pair, tuple) else pair
+    raise ValueError(f"{quoted(pair)} is not a token id and a number from -100 to 100")
 
 
 def _without_nul(text: str) -> str:
@@ -49,9 +67,10 @@ def _without_nul(text: str) -> str:
     return text
 
 
-Bias = tuple[
-    Annotated[int, Field(ge=0, le=INT32_MAX)],
-    Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)],
+LogitBias = Annotated[
+    list[tuple[int, float]],
+    BeforeValidator(_biases),
+    WithJsonSchema({"type": "object", "additionalProperties": {"type": "number"}}),
 ]
 # llama.cpp looks at the first 40 characters only.
 Breaker = Annotated[Text, AfterValidator(_without_nul), Field(min_length=1, max_length=40)]
@@ -88,9 +107,8 @@ class SamplingFields(Body):
     mirostat: Literal[0, 1, 2] = Field(0, description="In place of the samplers above.")
     mirostat_tau: float = Field(5.0, ge=0, le=100, allow_inf_nan=False)
     mirostat_eta: float = Field(0.1, ge=0, le=10, allow_inf_nan=False)
-    logit_bias: Annotated[list[Bias], BeforeValidator(_biases)] = Field(
+    logit_bias: LogitBias = Field(
         default_factory=list,
-        max_length=MAX_BIASES,
         description="`{token id: bias}`, or a list of pairs; -100 bans a token, 100 forces it.",
     )
     seed: int = Field(

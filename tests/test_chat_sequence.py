@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from engine_room.chat.format import StopStrings
+from engine_room.chat.logprobs import Spelling, TokenLogprob
 from engine_room.chat.sequence import Sequence, Tally, Tokens
 from engine_room.chat.turn import ChatResult
 from engine_room.jobs import Job
@@ -65,6 +66,19 @@ def test_what_may_begin_a_stop_string_waits() -> None:
     assert stopping.text_of(b"N") == ""
     assert stopping.text_of(b"D two") == ""
     assert stopping.stops.found
+
+
+def test_logprobs_go_out_with_the_text_that_was_held_back() -> None:
+    stopping = sequence("END")
+    sent = []
+    for piece in (b"one E", b"N", b" two"):
+        stopping.logprobs.add(TokenLogprob(Spelling(piece.decode(), piece), -1.0))
+        sent.append(stopping.logprobs.sent(len(stopping.text_of(piece))))
+    assert [[each.spelling.text for each in some] for some in sent] == [
+        ["one E"],
+        [],
+        ["N", " two"],
+    ]
 
 
 def test_it_is_cancelled_when_its_job_is() -> None:

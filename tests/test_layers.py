@@ -58,6 +58,7 @@ NEIGHBOURS = {
     ("chat.turn", "chat.grammar"),
     ("chat.turn", "chat.logprobs"),
     ("schemas", "errors"),
+    ("schemas_chat", "errors"),
     ("schemas_chat", "schemas"),
     ("voices", "jobs"),
 }
