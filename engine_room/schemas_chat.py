@@ -104,7 +104,9 @@ class SamplingFields(Body):
     dry_sequence_breakers: list[Breaker] = Field(["\n", ":", '"', "*"], max_length=32)
     xtc_probability: Ratio = 0
     xtc_threshold: Ratio = 0.1
-    mirostat: Literal[0, 1, 2] = Field(0, description="In place of the samplers above.")
+    mirostat: Literal[0, 1, 2] = Field(
+        0, description="1 or 2: in place of all the others but temperature and logit_bias."
+    )
     mirostat_tau: float = Field(5.0, ge=0, le=100, allow_inf_nan=False)
     mirostat_eta: float = Field(0.1, ge=0, le=10, allow_inf_nan=False)
     logit_bias: LogitBias = Field(

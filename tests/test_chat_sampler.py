@@ -1,6 +1,7 @@
 """Each sampler of llama-server does what it is for, on the real bundled model."""
 
 import math
+import random
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,10 +12,12 @@ import openai
 import pytest
 
 from engine_room.catalogue import Catalogue
+from engine_room.chat.format import sampling_of
 from engine_room.chat.grammar import Constraints, Grammar, gbnf_grammar
 from engine_room.chat.llama import LlamaModel, Slice
 from engine_room.chat.turn import Sampling
 from engine_room.errors import InvalidRequest
+from engine_room.schemas_chat import SamplingFields
 from engine_room.settings import Settings
 
 GREEDY = Sampling(0, 0.95, 40, 0.05, 1.0, 0, 0, -1)
@@ -294,6 +297,51 @@ def test_a_grammar_that_allows_the_likeliest_changes_nothing(
     index = decoded(model, TALE)
     token = constrained(model, constraints, anything, GREEDY, index)
     assert token == int(model.logits(index).argmax())
+
+
+EXTREMES: dict[str, list[Any]] = {
+    "temperature": [0, 1e-30, 1e-6, 0.8, 100],
+    "top_p": [0, 1e-30, 1],
+    "top_k": [-1, 1, 40, 2**31 - 1],
+    "min_p": [0, 1e-30, 1],
+    "typical_p": [0, 1e-30, 0.3, 1],
+    "top_n_sigma": [-1, 0, 1e-30, 1000],
+    "repeat_penalty": [0.01, 1, 10],
+    "repeat_last_n": [-1, 0, 1, 2**31 - 1],
+    "presence_penalty": [-2, 0, 2],
+    "frequency_penalty": [-2, 0, 2],
+    "dry_multiplier": [0, 1e-30, 100],
+    "dry_base": [1, 100],
+    "dry_allowed_length": [0, 1, 2**31 - 1],
+    "dry_penalty_last_n": [-1, 1, 2**31 - 1],
+    "dry_sequence_breakers": [[], ["the", "é"]],
+    "xtc_probability": [0, 1],
+    "xtc_threshold": [0, 1e-30, 1],
+    "mirostat": [0, 0, 0, 1, 2],
+    "mirostat_tau": [0, 1e-30, 100],
+    "mirostat_eta": [0, 10],
+    "logit_bias": [{}, {"260": 100, "3": -100}, {str(token): -100 for token in range(1000)}],
+    "seed": [-1, 0, 2**70],
+}
+
+
+def test_extreme_values_together_draw_a_token_like_any_others(
+    model: LlamaModel, constraints: Constraints
+) -> None:
+    choose = random.Random(1)
+    index = decoded(model, REFRAIN)
+    prompt = model.tokenize(REFRAIN)
+    free_form = constraints.over(gbnf_grammar("root ::= [a-z ]*", "grammar"))
+    for number in range(60):
+        fields = {name: choose.choice(values) for name, values in EXTREMES.items()}
+        sampling = sampling_of(SamplingFields.model_validate(fields))
+        sampler = model.sampler(sampling, free_form.copy() if number % 2 else None, prompt)
+        assert all(0 <= sampler.sample(index) < 49152 for _ in range(3)), fields
+        sampler.close()
+
+
+def test_every_field_has_its_extremes_here() -> None:
+    assert set(EXTREMES) == set(SamplingFields.model_fields) - {"repetition_penalty"}
 
 
 # ---------------------------------------------------------------- on the wire
