@@ -1,10 +1,21 @@
 """The bodies of the chat routes, as in `schemas`."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+)
 
+from engine_room.errors import quoted
 from engine_room.schemas import Body, Example, Penalty, Ratio, Text
+
+MAX_BIASES = 1024  # each costs time at each token
+INT32_MAX = 2**31 - 1
 
 
 class Part(Body):
@@ -33,7 +44,84 @@ class StreamOptions(Body):
     include_usage: bool = False
 
 
-class ChatRequest(Body):
+def _biases(value: Any) -> list[tuple[int, float]]:
+    """OpenAI's `{"token id": bias}` or llama-server's `[[token id, bias]]` as pairs."""
+    pairs = list(value.items()) if isinstance(value, dict) else value
+    if not isinstance(pairs, list):
+        raise ValueError("it must be an object of token ids and biases")
+    if len(pairs) > MAX_BIASES:
+        raise ValueError(f"it has {len(pairs):,} entries; at most {MAX_BIASES:,} are taken")
+    return [_bias(pair) for pair in pairs]
+
+
+def _bias(pair: Any) -> tuple[int, float]:
+    match pair:
+        case [token, int() | float() as bias] if not isinstance(bias, bool):
+            if str(token).isdecimal() and int(token) <= INT32_MAX and -100 <= bias <= 100:
+                return int(token), float(bias)
+    pair = list(pair) if isinstance(pair, tuple) else pair
+    raise ValueError(f"{quoted(pair)} is not a token id and a number from -100 to 100")
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("it holds a NUL character")
+    return text
+
+
+LogitBias = Annotated[
+    list[tuple[int, float]],
+    BeforeValidator(_biases),
+    WithJsonSchema({"type": "object", "additionalProperties": {"type": "number"}}),
+]
+# llama.cpp looks at the first 40 characters only.
+Breaker = Annotated[Text, AfterValidator(_without_nul), Field(min_length=1, max_length=40)]
+RepeatPenalty = Annotated[float, Field(ge=0.01, le=10, allow_inf_nan=False)]
+
+
+class SamplingFields(Body):
+    """How the next token is drawn: OpenAI's fields and, with its defaults, those of llama-server."""
+
+    temperature: float = Field(0.8, ge=0, le=100, allow_inf_nan=False, description="0: greedy.")
+    top_p: Ratio = 0.95
+    top_k: int = Field(40, ge=-1, le=INT32_MAX, description="0 or -1: all tokens.")
+    min_p: Ratio = 0.05
+    typical_p: Ratio = Field(1.0, validation_alias=AliasChoices("typical_p", "typical"))
+    top_n_sigma: float = Field(
+        -1.0, ge=-1, le=1000, allow_inf_nan=False, description="0 or -1: all tokens."
+    )
+    repeat_penalty: RepeatPenalty = 1.0
+    repetition_penalty: RepeatPenalty | None = Field(None, description="Another name; it wins.")
+    repeat_last_n: int = Field(
+        64, ge=-1, le=INT32_MAX, description="Tokens that penalties look back; -1: all."
+    )
+    presence_penalty: Penalty = 0
+    frequency_penalty: Penalty = 0
+    dry_multiplier: float = Field(0.0, ge=0, le=100, allow_inf_nan=False, description="0: off.")
+    dry_base: float = Field(1.75, ge=1, le=100, allow_inf_nan=False)
+    dry_allowed_length: int = Field(2, ge=0, le=INT32_MAX)
+    dry_penalty_last_n: int = Field(
+        -1, ge=-1, le=INT32_MAX, description="Tokens that DRY looks back; -1: all."
+    )
+    dry_sequence_breakers: list[Breaker] = Field(["\n", ":", '"', "*"], max_length=32)
+    xtc_probability: Ratio = 0
+    xtc_threshold: Ratio = 0.1
+    mirostat: Literal[0, 1, 2] = Field(
+        0, description="1 or 2: in place of all the others but temperature and logit_bias."
+    )
+    mirostat_tau: float = Field(5.0, ge=0, le=100, allow_inf_nan=False)
+    mirostat_eta: float = Field(0.1, ge=0, le=10, allow_inf_nan=False)
+    logit_bias: LogitBias = Field(
+        default_factory=list,
+        description="`{token id: bias}`, or a list of pairs; -100 bans a token, 100 forces it.",
+    )
+    seed: int = Field(
+        -1,
+        description="The same request alone gives the same text (and is not cached); negative: random.",
+    )
+
+
+class ChatRequest(SamplingFields):
     """A conversation to be continued."""
 
     model_config = ConfigDict(
@@ -54,18 +142,6 @@ class ChatRequest(Body):
     messages: list[Message] = Field(min_length=1)
     max_tokens: int | None = Field(None, ge=1, description="Longest answer, in tokens.")
     max_completion_tokens: int | None = Field(None, ge=1, description="The newer name; it wins.")
-    temperature: float = Field(0.8, ge=0, le=100, allow_inf_nan=False)
-    top_p: Ratio = 0.95
-    top_k: int = Field(40, ge=-1, lt=2**31, description="0 or -1: all tokens.")
-    min_p: Ratio = 0.05
-    repeat_penalty: float = Field(1.0, gt=0, le=10, allow_inf_nan=False)
-    repetition_penalty: float | None = Field(None, gt=0, le=10, allow_inf_nan=False)
-    presence_penalty: Penalty = 0
-    frequency_penalty: Penalty = 0
-    seed: int = Field(
-        -1,
-        description="The same request alone gives the same text (and is not cached); negative: random.",
-    )
     stop: str | list[str] = Field(default_factory=list)
     n: int = Field(1, ge=1, le=16, description="How many answers.")
     stream: bool = False
@@ -74,7 +150,10 @@ class ChatRequest(Body):
         default_factory=dict, description="text, json_object or json_schema; always kept to."
     )
     grammar: Text = Field("", description="A GBNF grammar that the answer keeps to.")
-    logprobs: bool = False
+    logprobs: bool = Field(False, description="How likely each token of the answer was.")
+    top_logprobs: int = Field(
+        0, ge=0, le=20, description="With `logprobs`: how many of the likeliest at each place."
+    )
     tools: list[dict[str, Any]] = Field(default_factory=list)
     tool_choice: str | dict[str, Any] = Field(
         "auto", description="none, auto, required, a function, or allowed_tools; always kept to."
@@ -142,12 +221,33 @@ class AnswerMessage(Example):
 FinishReason = Literal["stop", "length", "tool_calls", "function_call"]
 
 
+class TopLogprob(Example):
+    """A token that might have stood at a place, and the logarithm of its probability."""
+
+    token: str
+    logprob: float
+    bytes: list[int] | None
+
+
+class AnswerTokenLogprob(TopLogprob):
+    """A token of the answer, and the likeliest at its place."""
+
+    top_logprobs: list[TopLogprob]
+
+
+class ChoiceLogprobs(Example):
+    """The tokens of an answer, or of a chunk of it."""
+
+    content: list[AnswerTokenLogprob]
+    refusal: None
+
+
 class Choice(Example):
     """One answer."""
 
     index: int
     message: AnswerMessage
-    logprobs: None
+    logprobs: ChoiceLogprobs | None
     finish_reason: FinishReason
 
 
@@ -193,7 +293,7 @@ class ChunkChoice(Example):
 
     index: int
     delta: Delta
-    logprobs: None
+    logprobs: ChoiceLogprobs | None
     finish_reason: FinishReason | None
 
 

@@ -46,7 +46,9 @@ class _Courier:
 
     def _hand_over(self) -> None:
         self._is_called = False  # before the events are counted: who comes from now on calls again
-        for _ in range(len(self._events)):  # and no more, for an engine may be faster than this loop
+        for _ in range(
+            len(self._events)
+        ):  # and no more, for an engine may be faster than this loop
             event, queue = self._events.popleft()
             queue.put_nowait(event)
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from engine_room.chat.answer import ChatAnswer
+from engine_room.chat.logprobs import Spelling, TokenLogprob
 from engine_room.chat.turn import ChatResult, Finish, Item, Text
 from engine_room.schemas_chat import ChatCompletionChunk
 
@@ -56,6 +57,22 @@ def test_several_answers_are_several_choices() -> None:
         (0, "A", "length"),
         (1, "BC", "stop"),
     ]
+
+
+def test_logprobs_are_in_the_choice_of_their_answer_and_in_the_chunk_of_their_text() -> None:
+    one, two = (TokenLogprob(Spelling(text, text.encode()), -0.5) for text in "AB")
+    items: list[Item] = [
+        Text(0, "A", (one,)),
+        Text(1, "B", (two,)),
+        Finish(1, "stop"),
+        Finish(0, "stop"),
+    ]
+    entry = {"token": "B", "logprob": -0.5, "bytes": [66], "top_logprobs": []}
+    whole = ChatAnswer("m", num_answers=2).whole(items, RESULT)
+    assert whole["choices"][1]["logprobs"] == {"content": [entry], "refusal": None}
+    [frame] = ChatAnswer("m", num_answers=2).item(items[1])
+    chunk = ChatCompletionChunk.model_validate(frame, strict=True)
+    assert chunk.model_dump()["choices"][0]["logprobs"] == {"content": [entry], "refusal": None}
 
 
 def test_an_answer_without_text_is_an_empty_string() -> None:

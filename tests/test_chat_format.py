@@ -7,7 +7,7 @@ import pytest
 
 from engine_room.catalogue import ChatFile
 from engine_room.chat.format import turn_from
-from engine_room.chat.turn import ChatTurn
+from engine_room.chat.turn import ChatTurn, Sampling
 from engine_room.errors import InvalidRequest
 from engine_room.schemas_chat import ChatRequest
 
@@ -112,6 +112,23 @@ def test_sampling_comes_from_the_request_and_has_the_local_extras() -> None:
     assert (sampling.temperature, sampling.top_k, sampling.min_p) == (0, 5, 0.1)
     assert (sampling.seed, sampling.repeat_penalty) == (3, 1.2)
     assert turn([HI], repeat_penalty=1.3).sampling.repeat_penalty == 1.3
+    assert turn([HI], typical=0.5).sampling.typical_p == 0.5
+    assert turn([HI], dry_sequence_breakers=["."]).sampling.dry_sequence_breakers == (".",)
+
+
+def test_the_least_request_is_sampled_as_llama_server_would() -> None:
+    assert turn([HI]).sampling == Sampling(0.8, 0.95, 40, 0.05, 1.0, 0, 0, -1)
+
+
+@pytest.mark.parametrize("bias", [{"5": -100, "7": 2.5}, [[5, -100], ["7", 2.5]]])
+def test_a_bias_is_an_object_or_a_list_of_pairs(bias: Any) -> None:
+    assert turn([HI], logit_bias=bias).sampling.logit_bias == ((5, -100.0), (7, 2.5))
+
+
+def test_logprobs_are_asked_for_with_or_without_the_likeliest() -> None:
+    assert turn([HI]).num_top_logprobs is None
+    assert turn([HI], logprobs=True).num_top_logprobs == 0
+    assert turn([HI], logprobs=True, top_logprobs=20).num_top_logprobs == 20
 
 
 @pytest.mark.parametrize(
@@ -120,7 +137,7 @@ def test_sampling_comes_from_the_request_and_has_the_local_extras() -> None:
         ({"response_format": {"type": "xml"}}, "response_format"),
         ({"response_format": {"type": "json_schema", "json_schema": {}}}, "response_format"),
         ({"grammar": "root ::= x"}, "grammar"),
-        ({"logprobs": True}, "logprobs"),
+        ({"top_logprobs": 5}, "top_logprobs"),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"tool_choice": {"type": "function", "function": {"name": "f"}}}, "tool_choice"),
         ({"function_call": {"name": "f"}}, "function_call"),
@@ -137,7 +154,7 @@ def test_what_would_change_the_answers_form_is_refused_not_ignored(
     [
         {"response_format": {"type": "text"}, "tool_choice": "auto", "function_call": "none"},
         {"tools": [{"type": "function", "function": {"name": "f", "description": None}}]},
-        {"tools": [], "logprobs": False, "top_logprobs": 5, "logit_bias": {"1": 2}},
+        {"tools": [], "logprobs": False, "top_logprobs": 0, "logit_bias": {"1": 2}},
         {"user": "x", "store": True, "modalities": ["text"], "reasoning_effort": "low"},
     ],
 )

@@ -1,7 +1,6 @@
 """The real bundled model: tokens, memory, sampling."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ from engine_room.errors import Unavailable
 from engine_room.settings import Settings
 
 GREEDY = Sampling(0, 0.95, 40, 0.05, 1.0, 0, 0, -1)
-RANDOM = replace(GREEDY, temperature=1.0, seed=7)
 NUM_IDS = 4
 TEXTS = ["Hello", "", " two  spaces\n", "Ünïcödé 漢字 🙂👩‍👩‍👧", "a\0b", "1 + 1 = 2", "\ttab"]
 
@@ -101,37 +99,6 @@ def test_at_temperature_zero_the_model_says_what_is_likeliest(model: LlamaModel)
     tokens = continued(model, "The capital of France is", GREEDY, 2)
     assert text_of(model, tokens) == " Paris."
     assert tokens == continued(model, "The capital of France is", GREEDY, 2)
-
-
-def test_the_same_seed_gives_the_same_tokens_and_another_one_others(model: LlamaModel) -> None:
-    first = continued(model, "Once upon a time", RANDOM, 12)
-    assert continued(model, "Once upon a time", RANDOM, 12) == first
-    assert continued(model, "Once upon a time", replace(RANDOM, seed=8), 12) != first
-
-
-def test_without_a_seed_every_answer_is_another(model: LlamaModel) -> None:
-    anyhow = replace(RANDOM, seed=-1, temperature=2.0, top_k=0, top_p=1, min_p=0)
-    answers = {tuple(continued(model, "Once upon a time", anyhow, 8)) for _ in range(3)}
-    assert len(answers) == 3
-
-
-def test_a_seed_larger_than_32_bits_is_a_seed_like_any_other(model: LlamaModel) -> None:
-    sampling = replace(RANDOM, seed=2**70 + 7)
-    assert continued(model, "Once", sampling, 3) == continued(model, "Once", sampling, 3)
-
-
-def test_top_k_of_one_leaves_only_the_likeliest(model: LlamaModel) -> None:
-    narrow = replace(RANDOM, top_k=1, temperature=100)
-    assert continued(model, "One two three", narrow, 5) == continued(
-        model, "One two three", GREEDY, 5
-    )
-
-
-def test_penalties_end_a_repetition(model: LlamaModel) -> None:
-    prompt = "ha ha ha ha ha ha ha ha ha"
-    plain = continued(model, prompt, GREEDY, 12)
-    punished = continued(model, prompt, replace(GREEDY, frequency_penalty=2.0), 12)
-    assert len(set(plain)) < len(set(punished))
 
 
 def test_what_was_forgotten_leaves_no_trace(model: LlamaModel) -> None:

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from engine_room.chat.logprobs import Spelling, TokenLogprob
 from engine_room.chat.reader import AnswerReader
 from engine_room.chat.sequence import Sequence, Tally, Tokens
-from engine_room.chat.turn import ChatResult, Text
+from engine_room.chat.turn import ChatResult, Item, Text
 from engine_room.jobs import Job
 
 
@@ -33,6 +34,10 @@ def sequence(*stops: str) -> Sequence:
 
 def text_of(writing: Sequence, piece: bytes) -> str:
     return "".join(item.text for item in writing.items_of(piece) if isinstance(item, Text))
+
+
+def logprobs_of(item: Item) -> list[str]:
+    return [each.spelling.text for each in item.logprobs] if isinstance(item, Text) else []
 
 
 def test_it_begins_as_its_prompt_with_everything_still_to_decode() -> None:
@@ -69,6 +74,15 @@ def test_what_may_begin_a_stop_string_waits() -> None:
     assert text_of(stopping, b"N") == ""
     assert text_of(stopping, b"D two") == ""
     assert stopping.reader.found_stop
+
+
+def test_logprobs_go_out_with_the_text_that_was_held_back() -> None:
+    stopping = sequence("END")
+    sent = []
+    for piece in (b"one E", b"N", b" two"):
+        stopping.logprobs.add(TokenLogprob(Spelling(piece.decode(), piece), -1.0))
+        sent.append([each for item in stopping.items_of(piece) for each in logprobs_of(item)])
+    assert sent == [["one E"], [], ["N", " two"]]
 
 
 def test_it_is_cancelled_when_its_job_is() -> None:

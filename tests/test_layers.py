@@ -28,6 +28,7 @@ FLOORS = [
         "chat.template",
         "chat.tool_format",
         "chat.tools",
+        "chat.logprobs",
         "chat.turn",
         "chat.format",
         "chat.answer",
@@ -35,13 +36,21 @@ FLOORS = [
         "transcription_turn",
         "transcription_format",
     },
-    {"chat.cache", "chat.llama", "chat.scheduler", "speech_light", "transcription_whisper"},
+    {
+        "chat.cache",
+        "chat.llama",
+        "chat.sampler",
+        "chat.scheduler",
+        "speech_light",
+        "transcription_whisper",
+    },
     {"chat.engine", "speech", "transcription"},
     {"streams", "door", "server"},
     {"openai_api"},
 ]
 # (importer, imported) on one floor.
 NEIGHBOURS = {
+    ("chat.answer", "chat.logprobs"),
     ("chat.answer", "chat.turn"),
     ("chat.answer_grammar", "chat.grammar"),
     ("chat.answer_grammar", "chat.tool_format"),
@@ -57,6 +66,8 @@ NEIGHBOURS = {
     ("chat.reader", "chat.tool_format"),
     ("chat.reader", "chat.turn"),
     ("chat.sequence", "chat.reader"),
+    ("chat.llama", "chat.sampler"),
+    ("chat.sequence", "chat.logprobs"),
     ("chat.sequence", "chat.turn"),
     ("chat.sequence", "jobs"),
     ("chat.template", "chat.tool_format"),
@@ -65,7 +76,9 @@ NEIGHBOURS = {
     ("chat.tools", "chat.turn"),
     ("chat.turn", "catalogue"),
     ("chat.turn", "chat.grammar"),
+    ("chat.turn", "chat.logprobs"),
     ("schemas", "errors"),
+    ("schemas_chat", "errors"),
     ("schemas_chat", "schemas"),
     ("voices", "jobs"),
 }
@@ -76,7 +89,7 @@ OWNERS = {
     "starlette": {"openai_api", "streams"},
     "sse_starlette": {"streams"},
     "uvicorn": {"openai_api", "server"},
-    "llama_cpp": {"chat.llama"},
+    "llama_cpp": {"chat.llama", "chat.sampler"},
     "llguidance": {"chat.grammar"},
     "hibari": {"speech_light"},
     "faster_whisper": {"transcription_whisper"},
@@ -88,7 +101,15 @@ OWNERS = {
     "torch": {"speech_xtts"},
 }
 # Too slow to be loaded before the server answers: imported inside a function only.
-LATE = {"chat.llama", "speech_light", "transcription_whisper", "av", "pydub", "imageio_ffmpeg"}
+LATE = {
+    "chat.llama",
+    "chat.sampler",
+    "speech_light",
+    "transcription_whisper",
+    "av",
+    "pydub",
+    "imageio_ffmpeg",
+}
 LATE |= {"py3langid", "scipy", "torch", "TTS"}
 each_module = pytest.mark.parametrize("name", sorted(MODULES))
 

@@ -21,6 +21,7 @@ REQUESTS: list[tuple[type[schemas.Body], dict[str, Any]]] = [
     (SpeechRequest, {"input": "Hi"}),
     (TranscriptionRequest, {}),
     (schemas.JsonTranscriptionRequest, {"input_audio": {"data": "AAAA"}}),
+    (schemas_chat.SamplingFields, {}),
     (ChatRequest, {"messages": [{"role": "user", "content": "Hi"}]}),
     (schemas_chat.Message, {"role": "user"}),
     (schemas_chat.Part, {}),
@@ -97,6 +98,46 @@ def test_a_speed_within_its_range_is_accepted(speed: Any) -> None:
         (ChatRequest, "top_k", -2),
         (ChatRequest, "min_p", -0.1),
         (ChatRequest, "repeat_penalty", 0),
+        (ChatRequest, "repetition_penalty", 1e-40),
+        (ChatRequest, "repeat_last_n", -2),
+        (ChatRequest, "repeat_last_n", 2**31),
+        (ChatRequest, "typical_p", 1.1),
+        (ChatRequest, "typical_p", -0.1),
+        (ChatRequest, "top_n_sigma", -2),
+        (ChatRequest, "dry_multiplier", -1),
+        (ChatRequest, "dry_multiplier", 1e30),
+        (ChatRequest, "dry_base", 0.9),
+        (ChatRequest, "dry_base", 1e30),
+        (ChatRequest, "dry_allowed_length", -1),
+        (ChatRequest, "dry_allowed_length", 2**31),
+        (ChatRequest, "dry_penalty_last_n", -2),
+        (ChatRequest, "dry_penalty_last_n", 2**31),
+        (ChatRequest, "dry_sequence_breakers", "\n"),
+        (ChatRequest, "dry_sequence_breakers", [""]),
+        (ChatRequest, "dry_sequence_breakers", ["a\0b"]),
+        (ChatRequest, "dry_sequence_breakers", ["x" * 41]),
+        (ChatRequest, "dry_sequence_breakers", ["x"] * 33),
+        (ChatRequest, "xtc_probability", 1.1),
+        (ChatRequest, "xtc_threshold", -0.1),
+        (ChatRequest, "mirostat", -1),
+        (ChatRequest, "mirostat", 3),
+        (ChatRequest, "mirostat", 1.5),
+        (ChatRequest, "mirostat_tau", -1),
+        (ChatRequest, "mirostat_tau", 1e30),
+        (ChatRequest, "mirostat_eta", -1),
+        (ChatRequest, "mirostat_eta", 11),
+        (ChatRequest, "logit_bias", "many"),
+        (ChatRequest, "logit_bias", {"-1": 1}),
+        (ChatRequest, "logit_bias", {"1.5": 1}),
+        (ChatRequest, "logit_bias", {"1": 101}),
+        (ChatRequest, "logit_bias", {"1": "much"}),
+        (ChatRequest, "logit_bias", {"1": float("nan")}),
+        (ChatRequest, "logit_bias", {str(2**31): 1}),
+        (ChatRequest, "logit_bias", [[1, False]]),
+        (ChatRequest, "logit_bias", [[1]]),
+        (ChatRequest, "logit_bias", {str(token): 1 for token in range(1025)}),
+        (ChatRequest, "top_logprobs", 21),
+        (ChatRequest, "top_logprobs", -1),
         (ChatRequest, "presence_penalty", 2.1),
         (ChatRequest, "frequency_penalty", float("-inf")),
         (ChatRequest, "max_tokens", 0),
@@ -116,6 +157,17 @@ def test_a_value_that_cannot_be_is_refused_by_its_field(
     with pytest.raises(ValidationError) as caught:
         kind.model_validate(least[kind] | {field: value})
     assert caught.value.errors()[0]["loc"][0] == field
+
+
+@pytest.mark.parametrize(
+    "field",
+    [name for name, f in schemas_chat.SamplingFields.model_fields.items() if f.annotation is float],
+)
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), "warm", [1]])
+def test_what_is_no_number_is_refused_by_its_field(field: str, value: Any) -> None:
+    with pytest.raises(ValidationError) as caught:
+        schemas_chat.SamplingFields.model_validate({field: value})
+    assert caught.value.errors()[0]["loc"] == (field,)
 
 
 @pytest.mark.parametrize("seed", [-1, 0, 2**31, 2**64])

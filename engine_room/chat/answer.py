@@ -5,11 +5,13 @@ import uuid
 from collections.abc import Iterable
 from typing import Any
 
+from engine_room.chat.logprobs import wire
 from engine_room.chat.turn import Arguments, ChatResult, Finish, Item, Reasoning, Text, ToolCall
 from engine_room.schemas_chat import (
     AnswerMessage,
     ChatCompletion,
     Choice,
+    ChoiceLogprobs,
     CompletionTokensDetails,
     PromptTokensDetails,
     Usage,
@@ -68,7 +70,7 @@ class ChatAnswer:
         return Choice(
             index=index,
             message=AnswerMessage(**message),
-            logprobs=None,
+            logprobs=_logprobs(items),
             finish_reason=self._reason(finish),
         )
 
@@ -82,7 +84,8 @@ class ChatAnswer:
         if isinstance(item, Finish):
             yield self._chunk(item.index, {}, self._reason(item))
         else:
-            yield self._chunk(item.index, self._delta(item), None)
+            logprobs = wire(item.logprobs) if isinstance(item, Text) else None
+            yield self._chunk(item.index, self._delta(item), None, logprobs)
 
     def closing(self, result: ChatResult) -> Iterable[object]:
         """The usage, in a chunk of its own without choices, for those who asked for it."""
@@ -107,8 +110,14 @@ class ChatAnswer:
         is_call = finish.reason == "tool_calls"
         return "function_call" if is_call and self._calls_functions else finish.reason
 
-    def _chunk(self, index: int, delta: dict[str, Any], reason: str | None) -> dict[str, Any]:
-        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": reason}
+    def _chunk(
+        self,
+        index: int,
+        delta: dict[str, Any],
+        reason: str | None,
+        logprobs: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
         return self._frame([choice])
 
     def _frame(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
@@ -128,6 +137,11 @@ def _call(call: ToolCall, items: list[Item]) -> dict[str, Any]:
         "type": "function",
         "function": {"name": call.name, "arguments": "".join(parts)},
     }
+
+
+def _logprobs(items: list[Item]) -> ChoiceLogprobs | None:
+    known = wire([each for item in items if isinstance(item, Text) for each in item.logprobs])
+    return ChoiceLogprobs.model_validate(known) if known else None
 
 
 def _usage(result: ChatResult) -> Usage:

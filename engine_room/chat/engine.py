@@ -19,6 +19,7 @@ import psutil
 
 from engine_room.catalogue import Catalogue, ChatFile
 from engine_room.chat.cache import PrefixCache, num_held
+from engine_room.chat.logprobs import token_logprob
 from engine_room.chat.preparation import Preparation, Prepared, is_quick
 from engine_room.chat.reader import AnswerReader
 from engine_room.chat.scheduler import Scheduler
@@ -209,6 +210,7 @@ class Chat:
                 sampler=self._model.sampler(
                     replace(turn.sampling, seed=seed),
                     prepared.constraint and prepared.constraint.copy(),
+                    prepared.tokens,
                 ),
                 reader=AnswerReader(
                     index,
@@ -249,6 +251,10 @@ class Chat:
         if self._model.is_end(token):
             self._finish(sequence, "stop")
             return
+        if (num_top := sequence.tally.job.turn.num_top_logprobs) is not None:
+            logits = self._model.logits(logits_index)
+            spelled = self._model.spelling
+            sequence.logprobs.add(token_logprob(logits, token, num_top, spelled))
         piece = sequence.marks.get(token) or self._model.piece(token)
         for item in sequence.items_of(piece):
             self._outbox.append((sequence.tally.job, item))
@@ -260,7 +266,7 @@ class Chat:
     def _finish(self, sequence: Sequence, reason: FinishReason) -> None:
         tally = sequence.tally
         # Bytes of a character that the limit cut in two stay behind: half of one is no text.
-        self._outbox += [(tally.job, item) for item in sequence.reader.rest()]
+        self._outbox += [(tally.job, item) for item in sequence.rest()]
         if reason == "stop" and sequence.reader.num_calls:
             reason = "tool_calls"
         self._outbox.append((tally.job, Finish(sequence.index, reason)))

@@ -1,6 +1,7 @@
 """A chat request as the engine's turn: its messages plain, its fields checked."""
 
 import contextlib
+import dataclasses
 import json
 from typing import Any
 
@@ -9,9 +10,10 @@ from engine_room.chat.grammar import ANY_OBJECT, Grammar, gbnf_grammar, json_gra
 from engine_room.chat.tools import tool_use_of
 from engine_room.chat.turn import ChatTurn, Sampling
 from engine_room.errors import InvalidRequest, UnsupportedValue, quoted
-from engine_room.schemas_chat import ChatRequest, Message, Part
+from engine_room.schemas_chat import ChatRequest, Message, Part, SamplingFields
 
 RESPONSE_FORMATS = ("text", "json_object", "json_schema")
+SAMPLING_NAMES = {field.name for field in dataclasses.fields(Sampling)}
 SAME_ROLE = {"developer": "system", "function": "tool"}
 
 
@@ -22,23 +24,28 @@ def turn_from(body: ChatRequest, file: ChatFile, default_max_tokens: int = 0) ->
     return ChatTurn(
         file=file,
         messages=_plain_messages(body.messages),
-        sampling=Sampling(
-            temperature=body.temperature,
-            top_p=body.top_p,
-            top_k=body.top_k,
-            min_p=body.min_p,
-            repeat_penalty=body.repetition_penalty or body.repeat_penalty,
-            presence_penalty=body.presence_penalty,
-            frequency_penalty=body.frequency_penalty,
-            seed=body.seed,
-        ),
+        sampling=sampling_of(body),
         max_tokens=body.max_completion_tokens or body.max_tokens or default_max_tokens or None,
         stop=tuple(text for text in stop if text),
         num_answers=body.n,
         continue_final_message=body.continue_final_message,
         grammar=_grammar(body),
+        num_top_logprobs=body.top_logprobs if body.logprobs else None,
         tools=tool_use_of(body),
         template_arguments=_template_arguments(body),
+    )
+
+
+def sampling_of(fields: SamplingFields) -> Sampling:
+    """How the tokens of a request are drawn."""
+    values = fields.model_dump(include=SAMPLING_NAMES)
+    return Sampling(
+        **values
+        | {
+            "repeat_penalty": fields.repetition_penalty or fields.repeat_penalty,
+            "dry_sequence_breakers": tuple(fields.dry_sequence_breakers),
+            "logit_bias": tuple(dict(fields.logit_bias).items()),
+        }
     )
 
 
@@ -55,8 +62,8 @@ def _template_arguments(body: ChatRequest) -> dict[str, Any]:
 
 def _check_supported(body: ChatRequest) -> None:
     """What would change the answer's form must be honoured or refused, never ignored."""
-    if body.logprobs:
-        raise InvalidRequest("logprobs are not supported by this version.", param="logprobs")
+    if body.top_logprobs and not body.logprobs:
+        raise InvalidRequest("top_logprobs needs logprobs to be true.", param="top_logprobs")
     if body.continue_final_message and body.messages[-1].role != "assistant":
         raise InvalidRequest(
             "continue_final_message needs an assistant message at the end.", param="messages"

@@ -95,11 +95,15 @@ class Constraint:
         self._matcher = matcher
         self._mask = np.zeros((num_vocab + 31) // 32, np.int32)
 
-    def mask(self, logits: NDArray[np.float32]) -> None:
-        """Rule out, in place, every token that the grammar does not let follow. float32, (vocabulary,)."""
+    def allows(self, token: int) -> bool:
+        """True when the grammar lets this token follow; takes a few microseconds."""
+        return self._matcher.validate_tokens([token]) == 1
+
+    def allowed(self, num_vocab: int) -> NDArray[np.int64]:
+        """Every token that the grammar lets follow, in order."""
         self._matcher.unsafe_compute_mask_ptr(self._mask.ctypes.data, self._mask.nbytes)
-        allowed = np.unpackbits(self._mask.view(np.uint8), bitorder="little")[: len(logits)]
-        logits[allowed == 0] = -np.inf
+        bits = np.unpackbits(self._mask.view(np.uint8), count=num_vocab, bitorder="little")
+        return np.flatnonzero(bits.view(np.bool_))
 
     def accept(self, token: int) -> None:
         """Go on after this token."""

@@ -1,4 +1,4 @@
-"""The only importer of llama_cpp: load a model, tokenize, decode, sample.
+"""A model of llama.cpp: load it, tokenize, decode.
 
 Written on the library's low-level bindings, whose calls release the GIL. A context belongs to one
 thread: nothing here is thread-safe.
@@ -6,7 +6,6 @@ thread: nothing here is thread-safe.
 
 import ctypes
 import logging
-import secrets
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine_room.chat.grammar import Constraint, tokenizer_of
+from engine_room.chat.logprobs import Spelling
+from engine_room.chat.sampler import Candidates, Sampler
 from engine_room.chat.turn import Sampling
 from engine_room.errors import Unavailable
 
@@ -25,7 +26,6 @@ log = logging.getLogger(__name__)
 MAX_BATCH_TOKENS = 512
 POOL_CONTEXTS = 2  # the memory holds this many conversations of full length
 NO_ROOM = 1  # what llama_decode returns then
-PENALTY_WINDOW_TOKENS = 64
 GGML_LOG_LEVEL_ERROR = 4  # ggml.h; the bindings do not carry it
 _recent_errors: deque[str] = deque(maxlen=3)
 
@@ -91,9 +91,11 @@ class LlamaModel:
             for token, text in enumerate(texts)
             if llama_cpp.llama_vocab_is_control(self._vocab, token)
         }
+        self._candidates = Candidates(self._context, self._vocab)
 
     def close(self) -> None:
         """Free the memory; the model is not to be used any more."""
+        self._candidates.close()
         llama_cpp.llama_free(self._context)
         llama_cpp.llama_model_free(self._model)
 
@@ -182,9 +184,24 @@ class LlamaModel:
             raise RuntimeError(f"llama_decode returned {code}")
         return bool(code == 0)
 
-    def sampler(self, sampling: Sampling, constraint: Constraint | None = None) -> "Sampler":
-        """A sampler for one answer."""
-        return Sampler(self._context, self._vocab, sampling, constraint)
+    def sampler(
+        self,
+        sampling: Sampling,
+        constraint: Constraint | None = None,
+        prompt: Sequence[int] = (),
+    ) -> Sampler:
+        """A sampler for one answer to this prompt. Raises InvalidRequest."""
+        return Sampler(self._candidates, sampling, constraint, prompt)
+
+    def logits(self, logits_index: int) -> NDArray[np.float32]:
+        """What the last batch left at this index, for reading until the next: float32, (vocabulary,)."""
+        return self._candidates.logits(logits_index)
+
+    def spelling(self, token: int) -> Spelling:
+        """The token as text and bytes."""
+        if piece := self.piece(token):
+            return Spelling(piece.decode("utf-8", "replace"), piece)
+        return Spelling(self._token_text(token), None)
 
     def constraint_tokenizer(self) -> Any:
         """llguidance's view of the tokens; reads only what never changes, so any thread may call it."""
@@ -252,61 +269,6 @@ def _context_params(num_tokens: int, num_sequences: int, num_threads: int) -> An
 
 def _bytes_of(array: NDArray[np.uint8]) -> Any:
     return array.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
-
-
-class Sampler:
-    """Draws one token at a time: penalties, then top-k, top-p, min-p, temperature, chance."""
-
-    def __init__(
-        self, context: Any, vocab: Any, sampling: Sampling, constraint: Constraint | None = None
-    ) -> None:
-        self._context = context
-        self._constraint = constraint
-        self._num_vocab = llama_cpp.llama_vocab_n_tokens(vocab)
-        self._chain = llama_cpp.llama_sampler_chain_init(
-            llama_cpp.llama_sampler_chain_default_params()
-        )
-        for link in _links(vocab, sampling):
-            llama_cpp.llama_sampler_chain_add(self._chain, link)
-
-    def sample(self, logits_index: int) -> int:
-        """The next token, by the logits that the last batch left at this index."""
-        if self._constraint is None:
-            return int(llama_cpp.llama_sampler_sample(self._chain, self._context, logits_index))
-        pointer = llama_cpp.llama_get_logits_ith(self._context, logits_index)
-        self._constraint.mask(np.ctypeslib.as_array(pointer, (self._num_vocab,)))
-        token = int(llama_cpp.llama_sampler_sample(self._chain, self._context, logits_index))
-        self._constraint.accept(token)
-        return token
-
-    def close(self) -> None:
-        """Free the memory."""
-        llama_cpp.llama_sampler_free(self._chain)
-
-
-def _links(vocab: Any, sampling: Sampling) -> list[Any]:
-    penalties = (
-        sampling.repeat_penalty,
-        sampling.frequency_penalty,
-        sampling.presence_penalty,
-    )
-    links = []
-    if penalties != (1, 0, 0):
-        num_vocab = llama_cpp.llama_vocab_n_tokens(vocab)
-        links.append(
-            llama_cpp.llama_sampler_init_penalties(num_vocab, PENALTY_WINDOW_TOKENS, *penalties)
-        )
-    if sampling.temperature == 0:
-        return [*links, llama_cpp.llama_sampler_init_greedy()]
-    seed = sampling.seed & 0xFFFF_FFFF if sampling.seed >= 0 else secrets.randbits(32)
-    return [
-        *links,
-        llama_cpp.llama_sampler_init_top_k(max(sampling.top_k, 0)),
-        llama_cpp.llama_sampler_init_top_p(sampling.top_p, 1),
-        llama_cpp.llama_sampler_init_min_p(sampling.min_p, 1),
-        llama_cpp.llama_sampler_init_temp(sampling.temperature),
-        llama_cpp.llama_sampler_init_dist(seed),
-    ]
 
 
 def _not_loaded(path: Path) -> Unavailable:

@@ -27,6 +27,8 @@ class AnswerReader:
     ) -> None:
         self.found_stop = False
         self.num_calls = 0
+        self.num_out = 0  # characters up to the end of the last item, marks and all
+        self._num_in = 0
         self._index = index
         self._stops = stops
         self._thinking = thinking
@@ -51,6 +53,7 @@ class AnswerReader:
     def feed(self, text: str) -> Iterator[Item]:
         """The items that are sure with this text."""
         self._held += text
+        self._num_in += len(text)
         while self._held and not self.found_stop:
             before = (len(self._held), self._read)
             if item := self._read():
@@ -119,12 +122,14 @@ class AnswerReader:
         if not hits:
             return self._out(Text, marks, holds_spaces=self._format is not None)
         at, mark = min(hits)
-        text, self._held = self._held[:at], self._held[at + len(mark) :]
+        text = self._held[:at]
+        item = self._said(Text, text if mark in self._stops else text.rstrip())
+        self._held = self._held[at + len(mark) :]
         if mark in self._stops:
             self.found_stop = True
-            return self._said(Text, text)
-        self._read = self._read_head
-        return self._said(Text, text.rstrip())
+        else:
+            self._read = self._read_head
+        return item
 
     def _read_head(self) -> Item | None:
         """The function's name, when the head is complete."""
@@ -174,10 +179,13 @@ class AnswerReader:
         length = len(self._held) - max((_overlap(self._held, mark) for mark in marks), default=0)
         if holds_spaces:
             length = len(self._held[:length].rstrip())
-        text, self._held = self._held[:length], self._held[length:]
-        return self._said(kind, text)
+        item = self._said(kind, self._held[:length])
+        self._held = self._held[length:]
+        return item
 
     def _said(self, kind: type[Text] | type[Reasoning], text: str) -> Item | None:
+        """An item for the text that what is held begins with."""
+        self.num_out = self._num_in - len(self._held) + len(text)
         self._is_new = self._is_new and not text
         return kind(self._index, text) if text else None
 

@@ -2,14 +2,15 @@
 
 import codecs
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine_room.chat.logprobs import HeldLogprobs
 from engine_room.chat.reader import AnswerReader
-from engine_room.chat.turn import ChatResult, ChatTurn, Item
+from engine_room.chat.turn import ChatResult, ChatTurn, Item, Text
 from engine_room.jobs import Job
 
 Tokens = NDArray[np.int32]
@@ -61,6 +62,7 @@ class Sequence:
     tokens: list[int] = field(default_factory=list)
     seq_id: int | None = None
     num_decoded: int = 0
+    logprobs: HeldLogprobs = field(default_factory=HeldLogprobs)
     characters: codecs.IncrementalDecoder = field(
         default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace")
     )
@@ -91,4 +93,18 @@ class Sequence:
     def items_of(self, piece: bytes) -> Iterator[Item]:
         """What a token's bytes let out; part of a character, or what might be a mark, waits."""
         self.tally.num_reasoning_tokens += self.reader.is_thinking
-        yield from self.reader.feed(self.characters.decode(piece))
+        text = self.characters.decode(piece)
+        self.logprobs.written(len(text))
+        for item in self.reader.feed(text):
+            logprobs = self.logprobs.sent_until(self.reader.num_out)
+            yield replace(item, logprobs=logprobs) if isinstance(item, Text) else item
+
+    def rest(self) -> Iterator[Item]:
+        """What was still held back when the answer ended."""
+        logprobs = () if self.reader.found_stop else self.logprobs.rest()
+        for item in self.reader.rest():
+            if isinstance(item, Text):
+                item, logprobs = replace(item, logprobs=logprobs), ()
+            yield item
+        if logprobs:
+            yield Text(self.index, "", logprobs)

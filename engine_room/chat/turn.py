@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from engine_room.catalogue import ChatFile
 from engine_room.chat.grammar import Grammar
+from engine_room.chat.logprobs import TokenLogprob
 
 FinishReason = Literal["stop", "length", "tool_calls"]
 
@@ -21,6 +22,20 @@ class Sampling:
     presence_penalty: float
     frequency_penalty: float
     seed: int  # negative: random
+    typical_p: float = 1.0
+    top_n_sigma: float = -1.0  # not positive: all tokens
+    repeat_last_n: int = 64  # tokens; -1: all
+    dry_multiplier: float = 0.0  # 0: no DRY
+    dry_base: float = 1.75
+    dry_allowed_length: int = 2
+    dry_penalty_last_n: int = -1  # tokens; -1: all
+    dry_sequence_breakers: tuple[str, ...] = ("\n", ":", '"', "*")
+    xtc_probability: float = 0.0
+    xtc_threshold: float = 0.1
+    mirostat: int = 0  # or version 1 or 2
+    mirostat_tau: float = 5.0
+    mirostat_eta: float = 0.1
+    logit_bias: tuple[tuple[int, float], ...] = ()  # token ids, and what is added to their logits
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +80,7 @@ class ChatTurn:
     continue_final_message: bool = False
     grammar: Grammar | None = None
     tools: ToolUse | None = None
+    num_top_logprobs: int | None = None  # None: no logprobs at all
     template_arguments: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -75,10 +91,11 @@ class ChatTurn:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """An item: more text of one answer."""
+    """An item: more text of one answer, and what is known of its tokens, if that was asked for."""
 
     index: int
     text: str
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
