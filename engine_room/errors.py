@@ -68,12 +68,15 @@ class ContextLengthExceeded(InvalidRequest):
 
     code = "context_length_exceeded"
 
-    def __init__(self, num_prompt_tokens: int, num_context_tokens: int) -> None:
+    def __init__(
+        self, num_prompt_tokens: int, num_context_tokens: int, param: str = "messages"
+    ) -> None:
+        what = "The messages make a prompt of" if param == "messages" else f"The {param} has"
         super().__init__(
-            f"The messages make a prompt of {num_prompt_tokens} tokens, but this model's context "
+            f"{what} {num_prompt_tokens} tokens, but this model's context "
             f"holds {num_context_tokens} tokens, one of them at least for the answer. "
-            "Shorten the messages.",
-            param="messages",
+            f"Shorten the {param}.",
+            param=param,
         )
 
 

@@ -31,7 +31,24 @@ class StreamOptions(Body):
     include_usage: bool = False
 
 
-class ChatRequest(Body):
+class SamplingFields(Body):
+    """How the next token is drawn."""
+
+    temperature: float = Field(0.8, ge=0, le=100, allow_inf_nan=False)
+    top_p: Ratio = 0.95
+    top_k: int = Field(40, ge=-1, lt=2**31, description="0 or -1: all tokens.")
+    min_p: Ratio = 0.05
+    repeat_penalty: float = Field(1.0, gt=0, le=10, allow_inf_nan=False)
+    repetition_penalty: float | None = Field(None, gt=0, le=10, allow_inf_nan=False)
+    presence_penalty: Penalty = 0
+    frequency_penalty: Penalty = 0
+    seed: int = Field(
+        -1,
+        description="The same request alone gives the same text (and is not cached); negative: random.",
+    )
+
+
+class ChatRequest(SamplingFields):
     """A conversation to be continued."""
 
     model_config = ConfigDict(
@@ -52,18 +69,6 @@ class ChatRequest(Body):
     messages: list[Message] = Field(min_length=1)
     max_tokens: int | None = Field(None, ge=1, description="Longest answer, in tokens.")
     max_completion_tokens: int | None = Field(None, ge=1, description="The newer name; it wins.")
-    temperature: float = Field(0.8, ge=0, le=100, allow_inf_nan=False)
-    top_p: Ratio = 0.95
-    top_k: int = Field(40, ge=-1, lt=2**31, description="0 or -1: all tokens.")
-    min_p: Ratio = 0.05
-    repeat_penalty: float = Field(1.0, gt=0, le=10, allow_inf_nan=False)
-    repetition_penalty: float | None = Field(None, gt=0, le=10, allow_inf_nan=False)
-    presence_penalty: Penalty = 0
-    frequency_penalty: Penalty = 0
-    seed: int = Field(
-        -1,
-        description="The same request alone gives the same text (and is not cached); negative: random.",
-    )
     stop: str | list[str] = Field(default_factory=list)
     n: int = Field(1, ge=1, le=16, description="How many answers.")
     stream: bool = False
@@ -97,6 +102,20 @@ class Usage(Example):
     prompt_tokens_details: PromptTokensDetails
 
 
+class Timings(Example):
+    """What the tokens took: of the prompt (`cache_n` more were known), and of the answers (`predicted`)."""
+
+    cache_n: int
+    prompt_n: int
+    prompt_ms: float
+    prompt_per_token_ms: float
+    prompt_per_second: float
+    predicted_n: int
+    predicted_ms: float
+    predicted_per_token_ms: float
+    predicted_per_second: float
+
+
 class AnswerMessage(Example):
     """The model's message."""
 
@@ -123,6 +142,7 @@ class ChatCompletion(Example):
     model: str
     choices: list[Choice]
     usage: Usage
+    timings: Timings
 
 
 class Delta(Example):

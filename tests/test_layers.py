@@ -18,18 +18,35 @@ MODULES = {
 }
 MODULES["openai_api"] = PROJECT_DIR / "openai_api.py"
 FLOORS = [
-    {"errors", "folders", "settings", "schemas", "schemas_chat", "standard_voices"},
+    {
+        "errors",
+        "folders",
+        "settings",
+        "schemas",
+        "schemas_chat",
+        "schemas_completion",
+        "standard_voices",
+    },
     {"jobs", "encoding", "catalogue", "voices", "recordings", "speech_text"}
     | {
         "chat.grammar",
         "chat.turn",
         "chat.format",
         "chat.answer",
+        "chat.completion",
         "chat.sequence",
+        "chat.vocabulary",
         "transcription_turn",
         "transcription_format",
     },
-    {"chat.cache", "chat.llama", "chat.scheduler", "speech_light", "transcription_whisper"},
+    {
+        "chat.cache",
+        "chat.llama",
+        "chat.reader",
+        "chat.scheduler",
+        "speech_light",
+        "transcription_whisper",
+    },
     {"chat.engine", "speech", "transcription"},
     {"streams", "door", "server"},
     {"openai_api"},
@@ -37,6 +54,11 @@ FLOORS = [
 # (importer, imported) on one floor.
 NEIGHBOURS = {
     ("chat.answer", "chat.turn"),
+    ("chat.completion", "catalogue"),
+    ("chat.completion", "chat.answer"),
+    ("chat.completion", "chat.format"),
+    ("chat.completion", "chat.grammar"),
+    ("chat.completion", "chat.turn"),
     ("chat.format", "catalogue"),
     ("chat.format", "chat.grammar"),
     ("chat.format", "chat.turn"),
@@ -45,8 +67,11 @@ NEIGHBOURS = {
     ("chat.sequence", "jobs"),
     ("chat.turn", "catalogue"),
     ("chat.turn", "chat.grammar"),
+    ("chat.vocabulary", "chat.turn"),
     ("schemas", "errors"),
     ("schemas_chat", "schemas"),
+    ("schemas_completion", "schemas"),
+    ("schemas_completion", "schemas_chat"),
     ("voices", "jobs"),
 }
 # Who may import a library, where that is not everybody.

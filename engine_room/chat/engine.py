@@ -20,9 +20,19 @@ from engine_room.catalogue import Catalogue, ChatFile
 from engine_room.chat.cache import PrefixCache, num_held
 from engine_room.chat.format import PromptTemplate, StopStrings
 from engine_room.chat.grammar import Constraint, Constraints
+from engine_room.chat.reader import Reader
 from engine_room.chat.scheduler import Scheduler
 from engine_room.chat.sequence import Sequence, Tally
-from engine_room.chat.turn import ChatTurn, Finish, FinishReason, Text
+from engine_room.chat.turn import (
+    ChatTurn,
+    CompletionTurn,
+    Finish,
+    FinishReason,
+    GenerationTurn,
+    ModelTurn,
+    Text,
+)
+from engine_room.chat.vocabulary import raw_prompts, text_of
 from engine_room.errors import ApiError, ContextLengthExceeded, InternalError, ShuttingDown
 from engine_room.jobs import Done, Engine, Failed, Inbox, Job, Serve
 from engine_room.settings import Settings
@@ -39,10 +49,10 @@ RESERVE_TOKENS = 64
 FREE_MEMORY_SHARE = 0.1
 
 
-def chat_engine(settings: Settings, catalogue: Catalogue) -> Engine[ChatTurn]:
+def chat_engine(settings: Settings, catalogue: Catalogue) -> Engine[ModelTurn]:
     """The engine, not yet open."""
 
-    def load() -> Serve[ChatTurn]:
+    def load() -> Serve[ModelTurn]:
         chat = Chat(settings)
         chat.use(catalogue.chat(""))
         return chat.serve
@@ -57,10 +67,11 @@ class Chat:
         self._settings = settings
         self._file: ChatFile | None = None
         self._model: LlamaModel
-        self._inbox: Inbox[ChatTurn]
-        self._jobs: deque[Job[ChatTurn]] = deque()
-        self._compiling: list[tuple[Job[ChatTurn], Future[Constraint]]] = []
+        self._inbox: Inbox[ModelTurn]
+        self._jobs: deque[Job[ModelTurn]] = deque()
+        self._compiling: list[tuple[Job[ModelTurn], Future[Constraint]]] = []
         self._compiler = ThreadPoolExecutor(1, "chat grammars")
+        self._reader = Reader(settings.max_queued)
 
     def use(self, file: ChatFile) -> None:
         """Have this model in memory, in place of the one before. Raises Unavailable."""
@@ -95,10 +106,10 @@ class Chat:
             return self._settings.chat_cache_mb * 1_000_000
         return int(psutil.virtual_memory().available * FREE_MEMORY_SHARE)
 
-    def serve(self, inbox: Inbox[ChatTurn]) -> None:
+    def serve(self, inbox: Inbox[ModelTurn]) -> None:
         """Answer what comes into the inbox until it is closed."""
         self._inbox = inbox
-        while not (inbox.closed and self._is_idle and not self._compiling):
+        while not (inbox.closed and self._is_idle and not self._is_read_elsewhere):
             num_wanted = self._scheduler.num_wanted - len(self._jobs) - len(self._compiling)
             self._jobs += inbox.take(num_wanted, wait=self._is_idle)
             try:
@@ -111,6 +122,11 @@ class Chat:
     @property
     def _is_idle(self) -> bool:
         return not (self._jobs or self._scheduler.all)
+
+    @property
+    def _is_read_elsewhere(self) -> bool:
+        """True while another thread reads the model's vocabulary: it has to stay in memory."""
+        return bool(self._compiling) or self._reader.is_busy
 
     def step(self) -> None:
         """Let in who waits, decode one batch, and draw a token for each whose turn it is."""
@@ -136,13 +152,14 @@ class Chat:
     def _admit(self) -> None:
         """Make sequences of the jobs for the model in memory, and let run those that fit."""
         while self._jobs:
-            is_busy = self._scheduler.all or self._compiling
+            is_busy = self._scheduler.all or self._is_read_elsewhere
             if is_busy and self._jobs[0].turn.file != self._file:
                 break  # the other model waits until these are done
             self._open(self._jobs.popleft())
         for job, future in [each for each in self._compiling if each[1].done()]:
             self._compiling.remove((job, future))
             self._begin(job, future)
+        self._reader.end_read(self._inbox)
         scheduler = self._scheduler
         for sequence in list(scheduler.waiting):
             if not scheduler.has_place:
@@ -158,17 +175,20 @@ class Chat:
                 break
             self._cache.begin(sequence, match)
             scheduler.start(sequence)
-            if sequence.tally.num_cached_tokens is None:
-                sequence.tally.num_cached_tokens = sequence.num_decoded
+            sequence.tally.begin(sequence.prompt_index, sequence.num_decoded)
 
-    def _open(self, job: Job[ChatTurn]) -> None:
+    def _open(self, job: Job[ModelTurn]) -> None:
         """The job's sequences, at the end of those that wait; or its error."""
         try:
             self.use(job.turn.file)
         except ApiError as error:
             self._inbox.end(job, Failed(error))
             return
-        grammar = job.turn.grammar
+        turn = job.turn
+        if not isinstance(turn, GenerationTurn):
+            self._reader.begin(self._inbox, job, self._model, lambda chat: self._prompts(chat)[0])
+            return
+        grammar = turn.grammar
         if grammar is None:
             self._begin(job, None)
             return
@@ -177,40 +197,69 @@ class Chat:
         self._compiling.append((job, future))
         future.add_done_callback(lambda _: self._inbox.wake())
 
-    def _begin(self, job: Job[ChatTurn], future: "Future[Constraint] | None") -> None:
+    def _begin(self, job: Job[ModelTurn], future: "Future[Constraint] | None") -> None:
         try:
             constraint = future.result() if future else None
-            self._scheduler.waiting += self._sequences(job, constraint)
+            sequences = self._sequences(job, constraint)
+            self._echo(job, sequences)
+            self._scheduler.waiting += sequences
         except ApiError as error:
             self._inbox.end(job, Failed(error))
         except Exception:  # a template of somebody else's, for one, can fail in any way
             log.exception("a request failed")
             self._inbox.end(job, Failed(InternalError()))
 
-    def _sequences(self, job: Job[ChatTurn], constraint: Constraint | None) -> list[Sequence]:
-        """One for each answer. Raises InvalidRequest, ContextLengthExceeded."""
+    def _sequences(self, job: Job[ModelTurn], constraint: Constraint | None) -> list[Sequence]:
+        """One for each answer to each prompt. Raises InvalidRequest, ContextLengthExceeded."""
         turn = job.turn
-        prompt = self._model.tokenize(self._template.prompt(turn))
-        room = self._model.num_context_tokens - len(prompt)
-        if room <= 0:
-            raise ContextLengthExceeded(len(prompt), self._model.num_context_tokens)
-        tally = Tally(job, turn.num_answers, len(prompt))
+        assert isinstance(turn, GenerationTurn)
+        prompts = [np.array(prompt, np.int32) for prompt in self._prompts(turn)]
+        limits = [self._max_tokens(turn, len(prompt)) for prompt in prompts]
+        num_answers = len(prompts) * turn.num_answers
+        tally = Tally(job, num_answers, sum(map(len, prompts)))
         # A seed fixes all answers of a turn, not that they are the same.
         seed = turn.sampling.seed
-        seeds = [seed + index if seed >= 0 else -1 for index in range(turn.num_answers)]
+        seeds = [seed + index if seed >= 0 else -1 for index in range(num_answers)]
         return [
             Sequence(
                 tally=tally,
                 index=index,
-                prompt=np.array(prompt, np.int32),
-                max_tokens=min(room, turn.max_tokens or room),
+                prompt=prompts[index // turn.num_answers],
+                max_tokens=limits[index // turn.num_answers],
                 sampler=self._model.sampler(
                     replace(turn.sampling, seed=seed), constraint and constraint.copy()
                 ),
                 stops=StopStrings(turn.stop),
+                prompt_index=index // turn.num_answers,
             )
             for index, seed in enumerate(seeds)
         ]
+
+    def _prompts(self, turn: GenerationTurn) -> list[list[int]]:
+        """The tokens of each prompt. Raises InvalidRequest. The reader's thread calls it too."""
+        if isinstance(turn, CompletionTurn):
+            return raw_prompts(self._model, turn)
+        assert isinstance(turn, ChatTurn)
+        return [self._model.tokenize(self._template.prompt(turn))]
+
+    def _max_tokens(self, turn: GenerationTurn, num_prompt_tokens: int) -> int:
+        """How long an answer may get. Raises ContextLengthExceeded."""
+        num_context_tokens: int = self._model.num_context_tokens
+        room = num_context_tokens - num_prompt_tokens
+        if room <= 0:
+            param = "prompt" if isinstance(turn, CompletionTurn) else "messages"
+            raise ContextLengthExceeded(num_prompt_tokens, num_context_tokens, param)
+        return room if turn.max_tokens is None else min(room, turn.max_tokens)
+
+    def _echo(self, job: Job[ModelTurn], sequences: list[Sequence]) -> None:
+        """Let the answers begin with the prompt's text, where that is asked for."""
+        turn = job.turn
+        if isinstance(turn, CompletionTurn) and turn.echo:
+            for sequence in sequences:
+                prompt = turn.prompts[sequence.prompt_index]
+                text = prompt if isinstance(prompt, str) else text_of(self._model, prompt)
+                if text:
+                    _deliver(job, Text(sequence.index, text))
 
     def _fits(self, sequence: Sequence) -> bool:
         """Whether a sequence finds room beside those that run, with some to spare for each."""
@@ -234,8 +283,12 @@ class Chat:
 
     def _draw(self, sequence: Sequence, logits_index: int) -> None:
         """Draw the sequence's next token, and send the text it makes."""
+        if sequence.max_tokens == 0:  # asked to read the prompt only
+            self._finish(sequence, "length")
+            return
         token = sequence.sampler.sample(logits_index)
         sequence.tokens.append(token)
+        sequence.tally.drew()
         if self._model.is_end(token):
             self._finish(sequence, "stop")
             return
@@ -282,6 +335,7 @@ class Chat:
 
     def _forget_all(self) -> None:
         wait([future for _, future in self._compiling])  # they read the model's vocabulary
+        self._reader.end_all(self._inbox)
         for job, _ in self._compiling:
             self._inbox.end(job, Failed(InternalError()))
         self._compiling.clear()
@@ -291,7 +345,7 @@ class Chat:
         self._unload()
 
 
-def _deliver(job: Job[ChatTurn], item: Text | Finish) -> None:
+def _deliver(job: Job[ModelTurn], item: Text | Finish) -> None:
     """Deliver an item; a receiver that breaks is one that has left, and no harm to the others."""
     try:
         job.deliver(item)

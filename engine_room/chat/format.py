@@ -15,7 +15,8 @@ from engine_room.catalogue import ChatFile
 from engine_room.chat.grammar import ANY_OBJECT, Grammar, gbnf_grammar, json_grammar
 from engine_room.chat.turn import ChatTurn, Sampling
 from engine_room.errors import InvalidRequest, UnsupportedValue
-from engine_room.schemas_chat import ChatRequest, Message, Part
+from engine_room.schemas_chat import ChatRequest, Message, Part, SamplingFields
+from engine_room.schemas_completion import CompletionRequest
 
 # For models that carry no template: ChatML, the most widely understood one.
 CHATML = (
@@ -34,23 +35,28 @@ def turn_from(body: ChatRequest, file: ChatFile, default_max_tokens: int = 0) ->
     return ChatTurn(
         file=file,
         messages=[_plain(message, index) for index, message in enumerate(body.messages)],
-        sampling=Sampling(
-            temperature=body.temperature,
-            top_p=body.top_p,
-            top_k=body.top_k,
-            min_p=body.min_p,
-            repeat_penalty=body.repetition_penalty or body.repeat_penalty,
-            presence_penalty=body.presence_penalty,
-            frequency_penalty=body.frequency_penalty,
-            seed=body.seed,
-        ),
+        sampling=sampling_of(body),
         max_tokens=body.max_completion_tokens or body.max_tokens or default_max_tokens or None,
         stop=tuple(text for text in stop if text),
         num_answers=body.n,
         continue_final_message=body.continue_final_message,
-        grammar=_grammar(body),
+        grammar=grammar_of(body),
         template_arguments=body.chat_template_kwargs
         | {"add_generation_prompt": body.add_generation_prompt},
+    )
+
+
+def sampling_of(fields: SamplingFields) -> Sampling:
+    """How tokens are drawn for a request."""
+    return Sampling(
+        temperature=fields.temperature,
+        top_p=fields.top_p,
+        top_k=fields.top_k,
+        min_p=fields.min_p,
+        repeat_penalty=fields.repetition_penalty or fields.repeat_penalty,
+        presence_penalty=fields.presence_penalty,
+        frequency_penalty=fields.frequency_penalty,
+        seed=fields.seed,
     )
 
 
@@ -67,7 +73,7 @@ def _check_supported(body: ChatRequest) -> None:
         )
 
 
-def _grammar(body: ChatRequest) -> Grammar | None:
+def grammar_of(body: ChatRequest | CompletionRequest) -> Grammar | None:
     """What the answer's form must be. Raises InvalidRequest when it cannot be."""
     form = body.response_format.get("type") or "text"
     if form not in RESPONSE_FORMATS:

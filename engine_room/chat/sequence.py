@@ -1,6 +1,7 @@
 """A sequence: one answer under way, its tokens, and the text they have become."""
 
 import codecs
+import time
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine_room.chat.format import StopStrings
-from engine_room.chat.turn import ChatResult, ChatTurn
+from engine_room.chat.turn import ChatResult, GenerationTurn, ModelTurn
 from engine_room.jobs import Job
 
 Tokens = NDArray[np.int32]
@@ -28,16 +29,38 @@ class Drawer(Protocol):
 class Tally:
     """What the answers of one job have in common: how many are open, and the tokens they took."""
 
-    job: Job[ChatTurn]
+    job: Job[ModelTurn]
     num_open: int
     num_prompt_tokens: int
-    num_cached_tokens: int | None = None  # of the first answer, once it has begun
+    num_cached_tokens: int = 0  # of each prompt's first answer, once it has begun
     num_completion_tokens: int = 0
+    begun_prompts: set[int] = field(default_factory=set)
+    begun_at: float | None = None  # time.perf_counter(), as below
+    first_token_at: float | None = None
+
+    def begin(self, prompt_index: int, num_cached_tokens: int) -> None:
+        """An answer to this prompt begins, so many tokens of which are there; the first one counts."""
+        if self.begun_at is None:
+            self.begun_at = time.perf_counter()
+        if prompt_index not in self.begun_prompts:
+            self.begun_prompts.add(prompt_index)
+            self.num_cached_tokens += num_cached_tokens
+
+    def drew(self) -> None:
+        """A token was drawn."""
+        if self.first_token_at is None:
+            self.first_token_at = time.perf_counter()
 
     def result(self) -> ChatResult:
         """The result of the job, once none is open."""
+        ended_at = time.perf_counter()
+        first_token_at = self.first_token_at or ended_at
         return ChatResult(
-            self.num_prompt_tokens, self.num_completion_tokens, self.num_cached_tokens or 0
+            self.num_prompt_tokens,
+            self.num_completion_tokens,
+            self.num_cached_tokens,
+            prompt_s=first_token_at - (self.begun_at or first_token_at),
+            generation_s=ended_at - first_token_at,
         )
 
 
@@ -52,6 +75,7 @@ class Sequence:
     max_tokens: int
     sampler: Drawer
     stops: StopStrings
+    prompt_index: int = 0  # which of the turn's prompts
     tokens: list[int] = field(default_factory=list)
     seq_id: int | None = None
     num_decoded: int = 0
@@ -75,7 +99,8 @@ class Sequence:
     @property
     def is_seeded(self) -> bool:
         """True when the same request is to give the same text."""
-        return self.tally.job.turn.sampling.seed >= 0
+        turn = self.tally.job.turn
+        return isinstance(turn, GenerationTurn) and turn.sampling.seed >= 0
 
     @property
     def cancelled(self) -> bool:
