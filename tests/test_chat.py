@@ -48,7 +48,7 @@ def other(file: ChatFile, tmp_path: Path) -> ChatFile:
 
 
 @contextmanager
-def running(chat: Chat, file: ChatFile) -> Iterator[Engine[ChatTurn]]:
+def running(chat: Chat, file: ChatFile) -> Iterator[Engine[ModelTurn]]:
     """An open engine around a chat of our own, with the model loaded."""
 
     def load() -> Serve[ModelTurn]:
@@ -92,8 +92,8 @@ class Asked:
 
     def __init__(
         self,
-        engine: Engine[ChatTurn],
-        turn: ChatTurn,
+        engine: Engine[Any],
+        turn: ModelTurn,
         at_event: Callable[["Asked"], None] = lambda asked: None,
     ) -> None:
         self.events: SimpleQueue[Event] = SimpleQueue()
