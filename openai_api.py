@@ -6,6 +6,9 @@
     GET  /v1/audio/voices/{voice_id}    one voice
     GET  /v1/audio/models               the speech models
     POST /v1/chat/completions           chat, whole or streamed
+    POST /v1/completions                raw prompts continued, whole or streamed
+    POST /v1/tokenize                   text or messages to tokens
+    POST /v1/detokenize                 tokens to text
     GET  /v1/models                     the chat models; every model with ?type=all
     GET  /v1/models/{model_id}          one model, by any name that answers
     GET  /health                        how each part is
@@ -16,8 +19,6 @@ Each `/v1` route answers without the `/v1` too. Limits (all settings): uploads o
 """
 
 import asyncio
-import base64
-import binascii
 import contextlib
 import logging
 import os
@@ -38,30 +39,31 @@ from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
-from engine_room import schemas, schemas_chat, streams, transcription_format
+from engine_room import schemas, schemas_chat, schemas_completion, streams, transcription_format
 from engine_room.catalogue import Catalogue, check_speech_model, check_transcription_model
+from engine_room.chat import completion
 from engine_room.chat import format as chat_format
 from engine_room.chat.answer import ChatAnswer
 from engine_room.chat.engine import chat_engine
-from engine_room.chat.turn import ChatTurn
+from engine_room.chat.turn import DetokenizeTurn, GenerationTurn, ModelTurn
 from engine_room.door import Door
 from engine_room.encoding import FORMATS
 from engine_room.errors import (
     ApiError,
     FileTooLarge,
-    InvalidAudio,
     InvalidRequest,
     MethodNotAllowed,
     NotFound,
     UnsupportedValue,
 )
+from engine_room.health import health_of
 from engine_room.jobs import Engine, Status
 from engine_room.recordings import Recordings
 from engine_room.server import Server, listen
 from engine_room.settings import Settings
 from engine_room.speech import SpeechTurn, speech_engine
 from engine_room.transcription import transcription_engine
-from engine_room.transcription_turn import TranscriptionTurn
+from engine_room.transcription_turn import TranscriptionTurn, Upload, upload_in_json
 from engine_room.voices import Voices, shown
 
 log = logging.getLogger("openai_api")
@@ -80,7 +82,7 @@ class Engines:
     catalogue: Catalogue
     voices: Voices
     recordings: Recordings
-    chat: Engine[ChatTurn]
+    chat: Engine[ModelTurn]
     speech: Engine[SpeechTurn]
     transcription: Engine[TranscriptionTurn]
 
@@ -163,6 +165,7 @@ def engines_of(request: Request) -> Engines:
 
 
 Held = Annotated[Engines, Depends(engines_of)]
+AnyAnswer = ChatAnswer | completion.CompletionAnswer
 AUDIO_ANSWER: dict[str, Any] = {"content": {form.media_type: {} for form in FORMATS.values()}}
 v1 = APIRouter(responses={"4XX": {"model": schemas.ErrorBody}, "5XX": {"model": schemas.ErrorBody}})
 # ------------------------------------------------------------------ audio
@@ -191,24 +194,6 @@ async def create_speech(request: Request, held: Held, body: schemas.SpeechReques
     if body.stream:
         return streams.audio(stream, media_type)
     return Response(b"".join(await stream.collect()), media_type=media_type)
-
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """A transcription request, read from whichever form it came in."""
-
-    fields: schemas.TranscriptionRequest
-    data: bytes
-
-
-def upload_in_json(body: bytes) -> Upload:
-    """An upload as base64, bare or as a data URL. Raises InvalidAudio, pydantic's ValidationError."""
-    request = schemas.JsonTranscriptionRequest.model_validate_json(body)
-    encoded = "".join(request.input_audio.data.rpartition(",")[2].split())
-    try:
-        return Upload(request, base64.b64decode(encoded, validate=True))
-    except binascii.Error as error:
-        raise InvalidAudio(f"input_audio.data is not base64: {error}.") from error
 
 
 async def upload_of(request: Request) -> Upload:
@@ -292,20 +277,65 @@ async def create_chat_completion(
     """Continue a conversation, whole or, with `stream`, as server-sent chunks."""
     file = held.catalogue.chat(body.model)
     arguments = (body, file, held.settings.chat_max_tokens)
-    if body.grammar or body.response_format or body.tools or body.functions:
-        # Off the loop: a large schema takes a while.
+    has_schemas = body.grammar or body.response_format or body.tools or body.functions
+    if has_schemas:  # off the loop: a large one takes a while
         turn = await asyncio.to_thread(chat_format.turn_from, *arguments)
     else:
         turn = chat_format.turn_from(*arguments)
     include_usage, calls_functions = body.stream_options.include_usage, bool(body.functions)
     answer = ChatAnswer(file.id, body.n, include_usage, calls_functions)
-    if body.stream:
+    return await written(request, held, turn, answer, body.stream)
+
+
+async def written(
+    request: Request, held: Engines, turn: GenerationTurn, answer: AnyAnswer, is_streamed: bool
+) -> Response:
+    """What the chat engine writes for a turn, whole or streamed."""
+    if is_streamed:
         patience_s = streams.FIRST_EVENT_PATIENCE_S
         stream = await streams.open_stream(request, held.chat, turn, patience_s)
         return streams.sse(stream, answer, held.settings.stop_timeout_s)
     stream = await streams.open_stream(request, held.chat, turn)
     items = await stream.collect()
     return JSONResponse(answer.whole(items, stream.result))
+
+
+@v1.post(
+    "/completions",
+    tags=["chat"],
+    response_model=schemas_completion.TextCompletion,
+    responses={200: {"content": {"text/event-stream": {}}}},
+)
+async def create_completion(
+    request: Request, held: Held, body: schemas_completion.CompletionRequest
+) -> Response:
+    """Continue raw prompts, whole or, with `stream`, as server-sent chunks."""
+    file = held.catalogue.chat(body.model)
+    turn = await asyncio.to_thread(completion.completion_turn, body, file)
+    num_answers = len(turn.prompts) * turn.num_answers
+    answer = completion.CompletionAnswer(file.id, num_answers, body.stream_options.include_usage)
+    return await written(request, held, turn, answer, body.stream)
+
+
+@v1.post("/tokenize", tags=["chat"], response_model=schemas_completion.TokenList)
+async def tokenize(
+    request: Request, held: Held, body: schemas_completion.TokenizeRequest
+) -> Response:
+    """The tokens of a text, or of the prompt that messages make."""
+    turn = completion.tokenize_turn(body, held.catalogue.chat(body.model))
+    tokens = await streams.result_of(request, held.chat, turn)
+    encoded = await asyncio.to_thread(completion.token_list, tokens)
+    return Response(encoded, media_type="application/json")
+
+
+@v1.post("/detokenize", tags=["chat"], response_model=schemas_completion.DetokenizedText)
+async def detokenize(
+    request: Request, held: Held, body: schemas_completion.DetokenizeRequest
+) -> Response:
+    """The text that tokens stand for, special ones by their names."""
+    turn = DetokenizeTurn(file=held.catalogue.chat(body.model), tokens=body.tokens)
+    text = await streams.result_of(request, held.chat, turn)
+    return JSONResponse({"content": text, "prompt": text})
 
 
 # ------------------------------------------------------------------ models
@@ -333,22 +363,6 @@ async def health(held: Held, response: Response) -> schemas.Health:
     status = health_of(held.status())
     response.status_code = 503 if status.status == "unavailable" else 200
     return status
-
-
-def health_of(parts: dict[str, Status]) -> schemas.Health:
-    """`ok` when all but the optional voice cloning is ready; `unavailable` when nothing is or will be."""
-    states = [status.state for name, status in parts.items() if name != "voice_cloning"]
-    if all(state == "ready" for state in states):
-        overall = "ok"
-    elif all(state == "unavailable" for state in states):
-        overall = "unavailable"
-    else:
-        overall = "loading" if "loading" in states else "degraded"
-    shown_parts = {
-        name: schemas.PartStatus(status=part.state, reason=part.reason, mend=part.mend)
-        for name, part in parts.items()
-    }
-    return schemas.Health(status=overall, parts=schemas.Parts(**shown_parts))
 
 
 def create_app(settings: Settings) -> FastAPI:

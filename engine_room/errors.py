@@ -72,17 +72,19 @@ class ContextLengthExceeded(InvalidRequest):
         self,
         num_prompt_tokens: int,
         num_context_tokens: int,
+        param: str = "messages",
         *,
         is_least: bool = False,
         num_tool_tokens: int = 0,
     ) -> None:
+        what = "The messages make a prompt of" if param == "messages" else f"The {param} has"
         least = "at least " if is_least else ""
         tools = f" (the tools take {num_tool_tokens} of them)" if num_tool_tokens else ""
         super().__init__(
-            f"The messages make a prompt of {least}{num_prompt_tokens} tokens{tools}, but this model's "
-            f"context holds {num_context_tokens} tokens, one of them at least for the answer. "
-            f"Shorten the messages{' or name fewer tools' if num_tool_tokens else ''}.",
-            param="messages",
+            f"{what} {least}{num_prompt_tokens} tokens{tools}, but this model's context holds "
+            f"{num_context_tokens} tokens, one of them at least for the answer. "
+            f"Shorten the {param}{' or name fewer tools' if num_tool_tokens else ''}.",
+            param=param,
         )
 
 

@@ -16,6 +16,8 @@ from engine_room.errors import ApiError, InternalError, QueueFull, ShuttingDown,
 log = logging.getLogger(__name__)
 STOP_S = 5  # what a step may take until a cancelled job is noticed
 Turn = TypeVar("Turn")
+# An engine for more kinds of turns is one for fewer, too.
+Asked = TypeVar("Asked", contravariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,25 +180,25 @@ def _last_event(answer: Answer[Turn], job: Job[Turn]) -> Event:
     return Failed(ShuttingDown())  # an answer without its Done was cut off by close()
 
 
-class Engine(Generic[Turn]):
+class Engine(Generic[Asked]):
     """One thread that loads a model with `load`, then serves jobs.
 
     `load` runs on that thread and returns what serves; if it raises `Unavailable`, every job fails with
     that. `submit` and `close` may be called from any thread.
     """
 
-    def __init__(self, name: str, load: Callable[[], Serve[Turn]], max_queued: int) -> None:
+    def __init__(self, name: str, load: Callable[[], Serve[Asked]], max_queued: int) -> None:
         self.name = name
         self.status = Status("loading", "its model is being loaded")
         self._load = load
-        self._inbox: Inbox[Turn] = Inbox(name, max_queued)
+        self._inbox: Inbox[Asked] = Inbox(name, max_queued)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def open(self) -> None:
         """Start the thread; returns at once."""
         self._thread.start()
 
-    def submit(self, turn: Turn, deliver: Deliver) -> Job[Turn]:
+    def submit(self, turn: Asked, deliver: Deliver) -> Job[Asked]:
         """Queue a turn; `deliver` is called on the engine's thread. Raises QueueFull, ShuttingDown."""
         job = Job(turn, deliver)
         self._inbox.put(job)
@@ -222,7 +224,7 @@ class Engine(Generic[Turn]):
             self._inbox.close()
             self._inbox.end_all()
 
-    def _loaded(self) -> Serve[Turn]:
+    def _loaded(self) -> Serve[Asked]:
         try:
             serve = self._load()
         except Unavailable as error:
@@ -236,5 +238,5 @@ class Engine(Generic[Turn]):
             return serve
         return serially(self._refuse)
 
-    def _refuse(self, job: Job[Turn]) -> Iterable[Event]:
+    def _refuse(self, job: Job[Asked]) -> Iterable[Event]:
         raise Unavailable(f"{self.name} is unavailable: {self.status.reason}", self.status.mend)

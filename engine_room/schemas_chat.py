@@ -1,5 +1,7 @@
 """The bodies of the chat routes, as in `schemas`."""
 
+import contextlib
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -63,6 +65,15 @@ def _bias(pair: Any) -> tuple[int, float]:
     raise ValueError(f"{quoted(pair)} is not a token id and a number from -100 to 100")
 
 
+def _listed(value: Any) -> Any:
+    """SillyTavern sends the list as JSON in a string."""
+    if not isinstance(value, str):
+        return value
+    with contextlib.suppress(ValueError):
+        return json.loads(value)
+    return value
+
+
 def _without_nul(text: str) -> str:
     if "\0" in text:
         raise ValueError("it holds a NUL character")
@@ -76,6 +87,7 @@ LogitBias = Annotated[
 ]
 # llama.cpp looks at the first 40 characters only.
 Breaker = Annotated[Text, AfterValidator(_without_nul), Field(min_length=1, max_length=40)]
+Breakers = Annotated[list[Breaker], BeforeValidator(_listed), Field(max_length=32)]
 RepeatPenalty = Annotated[float, Field(ge=0.01, le=10, allow_inf_nan=False)]
 
 
@@ -103,7 +115,7 @@ class SamplingFields(Body):
     dry_penalty_last_n: int = Field(
         -1, ge=-1, le=INT32_MAX, description="Tokens that DRY looks back; -1: all."
     )
-    dry_sequence_breakers: list[Breaker] = Field(["\n", ":", '"', "*"], max_length=32)
+    dry_sequence_breakers: Breakers = Field(["\n", ":", '"', "*"])
     xtc_probability: Ratio = 0
     xtc_threshold: Ratio = 0.1
     mirostat: Literal[0, 1, 2] = Field(
@@ -207,6 +219,20 @@ class MessageToolCall(Example):
     function: CalledFunction
 
 
+class Timings(Example):
+    """What the tokens took: of the prompt (`cache_n` more were known), and of the answers (`predicted`)."""
+
+    cache_n: int
+    prompt_n: int
+    prompt_ms: float
+    prompt_per_token_ms: float
+    prompt_per_second: float
+    predicted_n: int
+    predicted_ms: float
+    predicted_per_token_ms: float
+    predicted_per_second: float
+
+
 class AnswerMessage(Example):
     """The model's message; what it has none of is left out."""
 
@@ -260,6 +286,7 @@ class ChatCompletion(Example):
     model: str
     choices: list[Choice]
     usage: Usage
+    timings: Timings
 
 
 class DeltaFunction(Example):

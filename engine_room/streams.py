@@ -151,6 +151,13 @@ async def open_stream(
     return stream
 
 
+async def result_of(request: Request, engine: Engine[Turn], turn: Turn) -> Any:
+    """The result of a turn that has no items. Raises ApiError, ClientGone on a hang-up."""
+    stream = await open_stream(request, engine, turn)
+    await stream.collect()
+    return stream.result
+
+
 class Frames(Protocol):
     """What turns a job's events into the JSON objects of one event stream."""
 

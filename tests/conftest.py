@@ -79,6 +79,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def client(server: Server) -> openai.OpenAI:
+def client(server: Server) -> Iterator[openai.OpenAI]:
     """The official client on the shared server."""
-    return server.client()
+    with server.client() as client:
+        yield client

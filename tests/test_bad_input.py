@@ -307,7 +307,9 @@ def test_a_stream_on_the_wire_is_what_every_reader_takes(server: Server) -> None
         assert choices[-1]["delta"] == {}
         assert choices[-1]["finish_reason"] == "length"
         assert all(choice["finish_reason"] is None for choice in choices[:-1])
-    unwelcome = {"timings", "type", "event", "message", "detail", "selected_model_id", "usage"}
+    assert all("timings" not in chunk for chunk in chunks[:-1])
+    assert chunks[-1]["timings"]["predicted_n"] == 10
+    unwelcome = {"type", "event", "message", "detail", "selected_model_id", "usage"}
     assert not any(unwelcome & set(chunk) for chunk in chunks)
 
 

@@ -14,7 +14,7 @@ from engine_room.catalogue import Catalogue, ChatFile
 from engine_room.chat.cache import MIN_GAIN_TOKENS
 from engine_room.chat.engine import Chat, chat_engine
 from engine_room.chat.format import turn_from
-from engine_room.chat.turn import ChatResult, ChatTurn, Finish, Text
+from engine_room.chat.turn import ChatResult, ChatTurn, Finish, ModelTurn, Text
 from engine_room.errors import (
     ApiError,
     ContextLengthExceeded,
@@ -48,10 +48,10 @@ def other(file: ChatFile, tmp_path: Path) -> ChatFile:
 
 
 @contextmanager
-def running(chat: Chat, file: ChatFile) -> Iterator[Engine[ChatTurn]]:
+def running(chat: Chat, file: ChatFile) -> Iterator[Engine[ModelTurn]]:
     """An open engine around a chat of our own, with the model loaded."""
 
-    def load() -> Serve[ChatTurn]:
+    def load() -> Serve[ModelTurn]:
         chat.use(file)
         return chat.serve
 
@@ -92,8 +92,8 @@ class Asked:
 
     def __init__(
         self,
-        engine: Engine[ChatTurn],
-        turn: ChatTurn,
+        engine: Engine[Any],
+        turn: ModelTurn,
         at_event: Callable[["Asked"], None] = lambda asked: None,
     ) -> None:
         self.events: SimpleQueue[Event] = SimpleQueue()

@@ -2,18 +2,31 @@
 
 from typing import Any
 
-from engine_room.chat.answer import ChatAnswer
+import pytest
+
+from engine_room.chat.answer import ChatAnswer, timings_of
 from engine_room.chat.logprobs import Spelling, TokenLogprob
 from engine_room.chat.turn import ChatResult, Finish, Item, Text
 from engine_room.schemas_chat import ChatCompletionChunk
 
-RESULT = ChatResult(num_prompt_tokens=7, num_completion_tokens=3, num_cached_tokens=5)
+RESULT = ChatResult(7, 3, 5, prompt_s=0.5, generation_s=0.25)
 USAGE = {
     "prompt_tokens": 7,
     "completion_tokens": 3,
     "total_tokens": 10,
     "prompt_tokens_details": {"cached_tokens": 5},
     "completion_tokens_details": {"reasoning_tokens": 0},
+}
+TIMINGS = {
+    "cache_n": 5,
+    "prompt_n": 2,
+    "prompt_ms": 500.0,
+    "prompt_per_token_ms": 250.0,
+    "prompt_per_second": 4.0,
+    "predicted_n": 3,
+    "predicted_ms": 250.0,
+    "predicted_per_token_ms": 125.0,
+    "predicted_per_second": 8.0,
 }
 ITEMS: list[Item] = [Text(0, "Hel"), Text(0, "lo"), Finish(0, "stop")]
 TWO: list[Item] = [
@@ -48,6 +61,7 @@ def test_a_whole_answer_has_every_field_that_clients_read() -> None:
             }
         ],
         "usage": USAGE,
+        "timings": TIMINGS,
     }
 
 
@@ -122,8 +136,23 @@ def test_each_of_several_streamed_answers_begins_and_ends_once() -> None:
         assert "".join(c["delta"].get("content", "") for c in own) == ["A", "BC"][index]
 
 
+@pytest.mark.parametrize("include_usage", [False, True])
+def test_timings_are_in_the_last_chunk_and_in_no_other(include_usage: bool) -> None:
+    *others, last = chunks(ChatAnswer("m", 2, include_usage), TWO)
+    assert last["timings"] == TIMINGS
+    assert all("timings" not in chunk for chunk in others)
+    assert ("usage" in last) == include_usage
+    assert (last["choices"] == []) == include_usage
+
+
+def test_what_took_no_time_has_no_speed() -> None:
+    timings = timings_of(ChatResult(7, 1, 7))
+    assert (timings.prompt_per_second, timings.prompt_per_token_ms) == (0, 0)
+    assert (timings.predicted_per_second, timings.predicted_per_token_ms) == (0, 0)
+
+
 def test_no_chunk_has_a_field_that_makes_a_client_stumble() -> None:
-    forbidden = {"timings", "type", "event", "message", "detail", "selected_model_id", "error"}
+    forbidden = {"type", "event", "message", "detail", "selected_model_id", "error"}
     for chunk in chunks(ChatAnswer("m", include_usage=True), ITEMS):
         assert not forbidden & chunk.keys()
         for choice in chunk["choices"]:

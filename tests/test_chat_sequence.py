@@ -102,3 +102,24 @@ def test_a_tally_becomes_the_jobs_result() -> None:
     tally.num_cached_tokens = 2
     tally.num_completion_tokens += 4
     assert tally.result() == ChatResult(3, 4, 2)
+
+
+def test_of_each_prompt_the_first_answers_known_tokens_count() -> None:
+    tally = sequence().tally
+    tally.begin(0, 5)
+    tally.begin(0, 2)  # another answer to it, or the same after a pause
+    tally.begin(1, 7)
+    assert tally.result().num_cached_tokens == 12
+
+
+def test_the_prompts_time_ends_with_the_first_token() -> None:
+    tally = sequence().tally
+    assert (tally.result().prompt_s, tally.result().generation_s) == (0, 0)
+    tally.begin(0, 0)
+    tally.drew()
+    first_token_at = tally.first_token_at
+    tally.drew()
+    assert tally.first_token_at == first_token_at
+    result = tally.result()
+    assert result.prompt_s > 0
+    assert result.generation_s > 0

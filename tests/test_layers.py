@@ -18,8 +18,16 @@ MODULES = {
 }
 MODULES["openai_api"] = PROJECT_DIR / "openai_api.py"
 FLOORS = [
-    {"errors", "folders", "settings", "schemas", "schemas_chat", "standard_voices"},
-    {"jobs", "encoding", "catalogue", "voices", "recordings", "speech_text"}
+    {
+        "errors",
+        "folders",
+        "settings",
+        "schemas",
+        "schemas_chat",
+        "schemas_completion",
+        "standard_voices",
+    },
+    {"health", "jobs", "encoding", "catalogue", "voices", "recordings", "speech_text"}
     | {
         "chat.answer_grammar",
         "chat.grammar",
@@ -32,7 +40,9 @@ FLOORS = [
         "chat.turn",
         "chat.format",
         "chat.answer",
+        "chat.completion",
         "chat.sequence",
+        "chat.vocabulary",
         "transcription_turn",
         "transcription_format",
     },
@@ -55,13 +65,21 @@ NEIGHBOURS = {
     ("chat.answer_grammar", "chat.grammar"),
     ("chat.answer_grammar", "chat.tool_format"),
     ("chat.answer_grammar", "chat.turn"),
+    ("chat.completion", "catalogue"),
+    ("chat.completion", "chat.answer"),
+    ("chat.completion", "chat.format"),
+    ("chat.completion", "chat.grammar"),
+    ("chat.completion", "chat.turn"),
     ("chat.format", "catalogue"),
     ("chat.format", "chat.grammar"),
     ("chat.format", "chat.tools"),
     ("chat.format", "chat.turn"),
     ("chat.preparation", "chat.answer_grammar"),
     ("chat.preparation", "chat.grammar"),
+    ("chat.preparation", "chat.reader"),
     ("chat.preparation", "chat.template"),
+    ("chat.preparation", "chat.tool_format"),
+    ("chat.preparation", "chat.vocabulary"),
     ("chat.preparation", "chat.turn"),
     ("chat.reader", "chat.tool_format"),
     ("chat.reader", "chat.turn"),
@@ -77,9 +95,13 @@ NEIGHBOURS = {
     ("chat.turn", "catalogue"),
     ("chat.turn", "chat.grammar"),
     ("chat.turn", "chat.logprobs"),
+    ("chat.vocabulary", "chat.turn"),
+    ("health", "jobs"),
     ("schemas", "errors"),
     ("schemas_chat", "errors"),
     ("schemas_chat", "schemas"),
+    ("schemas_completion", "schemas"),
+    ("schemas_completion", "schemas_chat"),
     ("voices", "jobs"),
 }
 # Who may import a library, where that is not everybody.

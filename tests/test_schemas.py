@@ -9,10 +9,12 @@ from pydantic import ValidationError
 from engine_room import schemas, schemas_chat
 from engine_room.catalogue import Catalogue
 from engine_room.chat.answer import ChatAnswer
+from engine_room.chat.completion import CompletionAnswer
 from engine_room.chat.turn import ChatResult, Finish, Text
 from engine_room.errors import InvalidRequest
 from engine_room.schemas import SpeechRequest, TranscriptionRequest
 from engine_room.schemas_chat import ChatRequest
+from engine_room.schemas_completion import CompletionRequest, DetokenizeRequest, TokenizeRequest
 from engine_room.settings import Settings
 from engine_room.transcription_format import Heard, Segment, Word, render
 
@@ -23,9 +25,13 @@ REQUESTS: list[tuple[type[schemas.Body], dict[str, Any]]] = [
     (schemas.JsonTranscriptionRequest, {"input_audio": {"data": "AAAA"}}),
     (schemas_chat.SamplingFields, {}),
     (ChatRequest, {"messages": [{"role": "user", "content": "Hi"}]}),
+    (schemas_chat.SamplingFields, {}),
     (schemas_chat.Message, {"role": "user"}),
     (schemas_chat.Part, {}),
     (schemas_chat.StreamOptions, {}),
+    (CompletionRequest, {"prompt": "Hi"}),
+    (TokenizeRequest, {"content": "Hi"}),
+    (DetokenizeRequest, {"tokens": [1]}),
     (schemas.VoiceReference, {"id": "alloy"}),
     (schemas.InputAudio, {"data": "AAAA"}),
 ]
@@ -146,6 +152,24 @@ def test_a_speed_within_its_range_is_accepted(speed: Any) -> None:
         (ChatRequest, "n", 17),
         (ChatRequest, "stop", 5),
         (ChatRequest, "stream", "perhaps"),
+        (CompletionRequest, "prompt", []),
+        (CompletionRequest, "prompt", 5),
+        (CompletionRequest, "prompt", [5.5]),
+        (CompletionRequest, "prompt", [True]),
+        (CompletionRequest, "prompt", ["Hi", 5]),
+        (CompletionRequest, "prompt", [[]]),
+        (CompletionRequest, "prompt", [[1], ["Hi"]]),
+        (CompletionRequest, "prompt", "half \ud83d"),
+        (CompletionRequest, "prompt", ["Hi", "half \ud83d"]),
+        (CompletionRequest, "suffix", "half \ud83d"),
+        (CompletionRequest, "max_tokens", -1),
+        (CompletionRequest, "n", 129),
+        (CompletionRequest, "logprobs", 6),
+        (CompletionRequest, "temperature", -1),
+        (TokenizeRequest, "content", "half \ud83d"),
+        (DetokenizeRequest, "tokens", "1"),
+        (DetokenizeRequest, "tokens", [1.5]),
+        (DetokenizeRequest, "tokens", [1] * 2_000_001),
         (TranscriptionRequest, "temperature", 1.1),
         (TranscriptionRequest, "timestamp_granularities", ["page"]),
     ],
@@ -177,7 +201,7 @@ def test_any_whole_number_is_a_seed(seed: int) -> None:
 
 
 def test_the_examples_of_the_documentation_are_valid() -> None:
-    for kind in (SpeechRequest, ChatRequest):
+    for kind in (SpeechRequest, ChatRequest, CompletionRequest, TokenizeRequest, DetokenizeRequest):
         extra = kind.model_config["json_schema_extra"]
         assert isinstance(extra, dict)
         examples = extra["examples"]
@@ -209,6 +233,17 @@ def streamed() -> list[Any]:
     return [*answer.opening(), *middle, *answer.closing(RESULT)]
 
 
+def completed() -> list[Any]:
+    """The chunks of a streamed completion. The description forbids the null that OpenAI itself sends as
+    finish_reason until the answer ends, so it is given one here."""
+    answer = CompletionAnswer("some-model", include_usage=True)
+    chunks: list[Any] = [*(frame for item in ITEMS for frame in answer.item(item))]
+    chunks += answer.closing(RESULT)
+    assert chunks[0]["choices"][0].pop("finish_reason") is None
+    chunks[0]["choices"][0]["finish_reason"] = "stop"
+    return chunks
+
+
 def models() -> Any:
     catalogue = Catalogue(Settings(_env_file=None, models_dir=Path("none")))
     return schemas.ModelList(data=catalogue.everything()).model_dump()
@@ -217,6 +252,8 @@ def models() -> Any:
 ANSWERS = [
     ("CreateChatCompletionResponse", ChatAnswer("m").whole(ITEMS, RESULT)),
     *(("CreateChatCompletionStreamResponse", chunk) for chunk in streamed()),
+    ("CreateCompletionResponse", CompletionAnswer("m").whole(ITEMS, RESULT)),
+    *(("CreateCompletionResponse", chunk) for chunk in completed()),
     ("ListModelsResponse", models()),
     ("Model", models()["data"][0]),
     ("CreateTranscriptionResponseJson", render("json", SEGMENTS, Heard("en", 1.5))),

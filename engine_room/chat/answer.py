@@ -14,6 +14,7 @@ from engine_room.schemas_chat import (
     ChoiceLogprobs,
     CompletionTokensDetails,
     PromptTokensDetails,
+    Timings,
     Usage,
 )
 
@@ -35,6 +36,8 @@ class ChatAnswer:
         self._num_answers = num_answers
         self._include_usage = include_usage
         self._calls_functions = calls_functions
+        self._num_open = num_answers
+        self._last: list[dict[str, Any]] = []
 
     def whole(self, items: Iterable[Item], result: ChatResult) -> dict[str, Any]:
         """The body of an answer that was not streamed."""
@@ -47,7 +50,8 @@ class ChatAnswer:
             created=self._created,
             model=self._model,
             choices=[self._choice(index, items) for index, items in enumerate(said)],
-            usage=_usage(result),
+            usage=usage_of(result),
+            timings=timings_of(result),
         )
         return answer.model_dump(exclude_unset=True)
 
@@ -80,17 +84,24 @@ class ChatAnswer:
             yield self._chunk(index, {"role": "assistant", "content": ""}, None)
 
     def item(self, item: Item) -> Iterable[object]:
-        """One chunk: more of an answer, or why it ended."""
-        if isinstance(item, Finish):
-            yield self._chunk(item.index, {}, self._reason(item))
-        else:
+        """One chunk: more of an answer, or why it ended; of the last one, `closing` says that."""
+        if not isinstance(item, Finish):
             logprobs = wire(item.logprobs) if isinstance(item, Text) else None
             yield self._chunk(item.index, self._delta(item), None, logprobs)
+            return
+        self._num_open -= 1
+        chunk = self._chunk(item.index, {}, self._reason(item))
+        if self._num_open:
+            yield chunk
+        else:
+            self._last.append(chunk)
 
     def closing(self, result: ChatResult) -> Iterable[object]:
-        """The usage, in a chunk of its own without choices, for those who asked for it."""
+        """Why the last answer ended; for those who asked, the usage in a chunk of its own without choices.
+        The last chunk of all has the timings."""
         if self._include_usage:
-            yield self._frame([]) | {"usage": _usage(result).model_dump()}
+            self._last.append(self._frame([]) | {"usage": usage_of(result).model_dump()})
+        return with_timings(self._last, result)
 
     def _delta(self, item: Text | Reasoning | ToolCall | Arguments) -> dict[str, Any]:
         if isinstance(item, Text):
@@ -144,7 +155,8 @@ def _logprobs(items: list[Item]) -> ChoiceLogprobs | None:
     return ChoiceLogprobs.model_validate(known) if known else None
 
 
-def _usage(result: ChatResult) -> Usage:
+def usage_of(result: ChatResult) -> Usage:
+    """How many tokens a turn took."""
     return Usage(
         prompt_tokens=result.num_prompt_tokens,
         completion_tokens=result.num_completion_tokens,
@@ -154,3 +166,30 @@ def _usage(result: ChatResult) -> Usage:
             reasoning_tokens=result.num_reasoning_tokens
         ),
     )
+
+
+def with_timings(chunks: list[dict[str, Any]], result: ChatResult) -> list[dict[str, Any]]:
+    """The chunks, and in the last one the timings: null in any other would cost Open WebUI its text."""
+    return [*chunks[:-1], chunks[-1] | {"timings": timings_of(result).model_dump()}]
+
+
+def timings_of(result: ChatResult) -> Timings:
+    """What the tokens of a turn took, under llama-server's names. The first token of an answer is the
+    prompt's doing, so the speed of writing is that of those after it; 0 where there is nothing to tell."""
+    num_read = result.num_prompt_tokens - result.num_cached_tokens
+    num_written = max(result.num_completion_tokens - 1, 0)
+    return Timings(
+        cache_n=result.num_cached_tokens,
+        prompt_n=num_read,
+        prompt_ms=1000 * result.prompt_s,
+        prompt_per_token_ms=_ratio(1000 * result.prompt_s, num_read),
+        prompt_per_second=_ratio(num_read, result.prompt_s),
+        predicted_n=result.num_completion_tokens,
+        predicted_ms=1000 * result.generation_s,
+        predicted_per_token_ms=_ratio(1000 * result.generation_s, num_written),
+        predicted_per_second=_ratio(num_written, result.generation_s),
+    )
+
+
+def _ratio(amount: float, per: float) -> float:
+    return amount / per if per else 0.0

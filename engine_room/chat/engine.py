@@ -21,16 +21,16 @@ from engine_room.catalogue import Catalogue, ChatFile
 from engine_room.chat.cache import PrefixCache, num_held
 from engine_room.chat.logprobs import token_logprob
 from engine_room.chat.preparation import Preparation, Prepared, is_quick
-from engine_room.chat.reader import AnswerReader
 from engine_room.chat.scheduler import Scheduler
 from engine_room.chat.sequence import Sequence, Tally
-from engine_room.chat.turn import ChatTurn, Finish, FinishReason, Item
+from engine_room.chat.turn import Finish, FinishReason, GenerationTurn, Item, ModelTurn, Text
 from engine_room.errors import ApiError, InternalError, ShuttingDown
 from engine_room.jobs import Done, Engine, Failed, Inbox, Job, Serve
 from engine_room.settings import Settings
 
 if TYPE_CHECKING:
     from engine_room.chat.llama import LlamaModel, Slice
+    from engine_room.chat.sampler import Sampler
 
 log = logging.getLogger(__name__)
 # Finished sequences that may stay in the model's memory, beside those that run.
@@ -43,10 +43,10 @@ NUM_PREPARERS = 2
 FREE_MEMORY_SHARE = 0.1
 
 
-def chat_engine(settings: Settings, catalogue: Catalogue) -> Engine[ChatTurn]:
+def chat_engine(settings: Settings, catalogue: Catalogue) -> Engine[ModelTurn]:
     """The engine, not yet open."""
 
-    def load() -> Serve[ChatTurn]:
+    def load() -> Serve[ModelTurn]:
         chat = Chat(settings)
         chat.use(catalogue.chat(""))
         return chat.serve
@@ -61,10 +61,10 @@ class Chat:
         self._settings = settings
         self._file: ChatFile | None = None
         self._model: LlamaModel
-        self._inbox: Inbox[ChatTurn]
-        self._jobs: deque[Job[ChatTurn]] = deque()
-        self._preparing: list[tuple[Job[ChatTurn], Future[Prepared]]] = []
-        self._outbox: list[tuple[Job[ChatTurn], Item]] = []
+        self._inbox: Inbox[ModelTurn]
+        self._jobs: deque[Job[ModelTurn]] = deque()
+        self._preparing: list[tuple[Job[ModelTurn], Future[object]]] = []
+        self._outbox: list[tuple[Job[ModelTurn], Item]] = []
         self._preparers = ThreadPoolExecutor(NUM_PREPARERS, "chat prompts")
 
     def use(self, file: ChatFile) -> None:
@@ -99,7 +99,7 @@ class Chat:
             return self._settings.chat_cache_mb * 1_000_000
         return int(psutil.virtual_memory().available * FREE_MEMORY_SHARE)
 
-    def serve(self, inbox: Inbox[ChatTurn]) -> None:
+    def serve(self, inbox: Inbox[ModelTurn]) -> None:
         """Answer what comes into the inbox until it is closed."""
         self._inbox = inbox
         while not (inbox.closed and self._is_idle and not self._preparing):
@@ -163,10 +163,9 @@ class Chat:
                 break
             self._cache.begin(sequence, match)
             scheduler.start(sequence)
-            if sequence.tally.num_cached_tokens is None:
-                sequence.tally.num_cached_tokens = sequence.num_decoded
+            sequence.tally.begin(sequence.prompt_index, sequence.num_decoded)
 
-    def _open(self, job: Job[ChatTurn]) -> None:
+    def _open(self, job: Job[ModelTurn]) -> None:
         """Prepare the job for its model."""
         try:
             self.use(job.turn.file)
@@ -182,47 +181,57 @@ class Chat:
         self._preparing.append((job, future))
         future.add_done_callback(lambda _: self._inbox.wake())
 
-    def _begin(self, job: Job[ChatTurn], prepare: Callable[[], Prepared]) -> None:
-        """Put the job's sequences at the end of those that wait, or give it its error."""
+    def _begin(self, job: Job[ModelTurn], prepare: Callable[[], object]) -> None:
+        """Put the job's sequences at the end of those that wait, or end it when nothing is to be written,
+        or with its error."""
         try:
-            self._scheduler.waiting += self._sequences(job, prepare())
+            prepared = prepare()
+            if isinstance(prepared, Prepared):
+                self._scheduler.waiting += self._sequences(job, prepared)
+            else:
+                self._inbox.end(job, Done(prepared))
         except ApiError as error:
             self._inbox.end(job, Failed(error))
         except Exception:  # a template of somebody else's, for one, can fail in any way
             log.exception("a request failed")
             self._inbox.end(job, Failed(InternalError()))
 
-    def _sequences(self, job: Job[ChatTurn], prepared: Prepared) -> list[Sequence]:
-        """One for each answer."""
-        turn, prompt = job.turn, prepared.prompt
-        tokens = np.array(prepared.tokens, np.int32)
-        room = self._model.num_context_tokens - len(tokens)
-        tally = Tally(job, turn.num_answers, len(tokens))
+    def _sequences(self, job: Job[ModelTurn], prepared: Prepared) -> list[Sequence]:
+        """One for each answer to each prompt. Raises InvalidRequest."""
+        turn = job.turn
+        assert isinstance(turn, GenerationTurn)
+        prompts = [np.array(tokens, np.int32) for tokens in prepared.prompts]
+        num_answers = len(prompts) * turn.num_answers
+        tally = Tally(job, num_answers, sum(map(len, prompts)))
+        sequences = []
+        for index in range(num_answers):
+            prompt_index = index // turn.num_answers
+            prompt = prompts[prompt_index]
+            if prepared.echoes:
+                self._outbox.append((job, Text(index, prepared.echoes[prompt_index])))
+            room = self._model.num_context_tokens - len(prompt)
+            sequences.append(
+                Sequence(
+                    tally=tally,
+                    index=index,
+                    prompt=prompt,
+                    prompt_index=prompt_index,
+                    max_tokens=room if turn.max_tokens is None else min(room, turn.max_tokens),
+                    sampler=self._sampler(turn, prepared, index),
+                    reader=prepared.reader(index, turn.stop),
+                    marks=prepared.marks,
+                )
+            )
+        return sequences
+
+    def _sampler(self, turn: GenerationTurn, prepared: Prepared, index: int) -> "Sampler":
         # A seed fixes all answers of a turn, not that they are the same.
         seed = turn.sampling.seed
-        seeds = [seed + index if seed >= 0 else -1 for index in range(turn.num_answers)]
-        return [
-            Sequence(
-                tally=tally,
-                index=index,
-                prompt=tokens,
-                max_tokens=min(room, turn.max_tokens or room),
-                sampler=self._model.sampler(
-                    replace(turn.sampling, seed=seed),
-                    prepared.constraint and prepared.constraint.copy(),
-                    prepared.tokens,
-                ),
-                reader=AnswerReader(
-                    index,
-                    turn.stop,
-                    prompt.thinking,
-                    prompt.is_thinking,
-                    prompt.tool_format if turn.tools else None,
-                ),
-                marks=prepared.marks,
-            )
-            for index, seed in enumerate(seeds)
-        ]
+        return self._model.sampler(
+            replace(turn.sampling, seed=seed + index if seed >= 0 else -1),
+            prepared.constraint and prepared.constraint.copy(),
+            prepared.prompts[index // turn.num_answers],
+        )
 
     def _fits(self, sequence: Sequence) -> bool:
         """Whether a sequence finds room beside those that run, with some to spare for each."""
@@ -246,12 +255,16 @@ class Chat:
 
     def _draw(self, sequence: Sequence, logits_index: int) -> None:
         """Draw the sequence's next token, and send the text it makes."""
+        if sequence.max_tokens == 0:  # asked to read the prompt only
+            self._finish(sequence, "length")
+            return
         token = sequence.sampler.sample(logits_index)
         sequence.tokens.append(token)
+        sequence.tally.drew()
         if self._model.is_end(token):
             self._finish(sequence, "stop")
             return
-        if (num_top := sequence.tally.job.turn.num_top_logprobs) is not None:
+        if (num_top := sequence.num_top_logprobs) is not None:
             logits = self._model.logits(logits_index)
             spelled = self._model.spelling
             sequence.logprobs.add(token_logprob(logits, token, num_top, spelled))

@@ -11,6 +11,7 @@ from engine_room.chat.tools import tool_use_of
 from engine_room.chat.turn import ChatTurn, Sampling
 from engine_room.errors import InvalidRequest, UnsupportedValue, quoted
 from engine_room.schemas_chat import ChatRequest, Message, Part, SamplingFields
+from engine_room.schemas_completion import CompletionRequest
 
 RESPONSE_FORMATS = ("text", "json_object", "json_schema")
 SAMPLING_NAMES = {field.name for field in dataclasses.fields(Sampling)}
@@ -29,7 +30,7 @@ def turn_from(body: ChatRequest, file: ChatFile, default_max_tokens: int = 0) ->
         stop=tuple(text for text in stop if text),
         num_answers=body.n,
         continue_final_message=body.continue_final_message,
-        grammar=_grammar(body),
+        grammar=grammar_of(body),
         num_top_logprobs=body.top_logprobs if body.logprobs else None,
         tools=tool_use_of(body),
         template_arguments=_template_arguments(body),
@@ -70,7 +71,7 @@ def _check_supported(body: ChatRequest) -> None:
         )
 
 
-def _grammar(body: ChatRequest) -> Grammar | None:
+def grammar_of(body: ChatRequest | CompletionRequest) -> Grammar | None:
     """What the answer's form must be. Raises InvalidRequest when it cannot be."""
     form = body.response_format.get("type") or "text"
     if form not in RESPONSE_FORMATS:

@@ -114,7 +114,7 @@ class Constraint:
         return Constraint(self._matcher.deep_copy(), len(self._mask) * 32)
 
 
-class Vocabulary(Protocol):
+class TokenSource(Protocol):
     """What a constraint needs to know of a model."""
 
     def constraint_tokenizer(self) -> LLTokenizer:
@@ -126,8 +126,8 @@ class Constraints:
     again. The first takes half a second, a large grammar as long: call `over` off the engine's thread;
     any thread may."""
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        self._vocabulary = vocabulary
+    def __init__(self, source: TokenSource) -> None:
+        self._source = source
         self._tokenizer: LLTokenizer | None = None
         self._lock = threading.Lock()
         self._constraint = lru_cache(NUM_KEPT)(self._made)
@@ -139,7 +139,7 @@ class Constraints:
     def _made(self, grammar: Grammar) -> Constraint:
         with self._lock:
             if self._tokenizer is None:
-                self._tokenizer = self._vocabulary.constraint_tokenizer()
+                self._tokenizer = self._source.constraint_tokenizer()
         matcher = LLMatcher(self._tokenizer, grammar.definition, log_level=0)
         if matcher.is_error():
             raise InvalidRequest(f"The grammar cannot be followed: {matcher.get_error()}")

@@ -20,6 +20,7 @@ from engine_room.chat.grammar import Constraint, tokenizer_of
 from engine_room.chat.logprobs import Spelling
 from engine_room.chat.sampler import Candidates, Sampler
 from engine_room.chat.turn import Sampling
+from engine_room.chat.vocabulary import InfillTokens
 from engine_room.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -122,22 +123,53 @@ class LlamaModel:
         return text.decode("utf-8", "replace")
 
     def tokenize(self, text: str, with_bos: bool = True, with_control: bool = True) -> list[int]:
-        """The tokens of a text, with a BOS if the model wants one, control tokens recognised or as
-        text. Reads only what never changes: any thread may call it."""
-        data = text.encode()
+        """The tokens of a prompt or a part of one, with a BOS if the model wants one, the names of control
+        tokens read as these or as text."""
         bos = self.bos_text
         add_bos = with_bos and not (bos and text.startswith(bos))
-        size = len(data) + 2
-        buffer = (llama_cpp.llama_token * size)()
-        count = llama_cpp.llama_tokenize(
-            self._vocab, data, len(data), buffer, size, add_bos, with_control
-        )
-        return buffer[:count]
+        tokens: list[int] = self.token_ids(text, add_bos, with_control).tolist()
+        return tokens
 
-    def piece(self, token: int) -> bytes:
-        """The bytes a token stands for: often a part of a UTF-8 character; none for control tokens."""
+    def token_ids(self, text: str, add_special: bool, parse_special: bool) -> NDArray[np.int32]:
+        """The tokens of a text, int32, (tokens,): with those that the model wants around it, and with the
+        names of special tokens read as these. Any thread may call it, as everything down to `piece`."""
+        data = text.encode()
+        size = len(data) + 8  # no token without a byte, but for those around the text
+        buffer = np.empty(size, np.int32)
+        pointer = buffer.ctypes.data_as(ctypes.POINTER(llama_cpp.llama_token))
+        count = llama_cpp.llama_tokenize(
+            self._vocab, data, len(data), pointer, size, add_special, parse_special
+        )
+        tokens: NDArray[np.int32] = buffer[:count].copy()
+        return tokens
+
+    @property
+    def num_vocab(self) -> int:
+        """How many kinds of tokens there are; their ids begin at 0."""
+        return int(llama_cpp.llama_vocab_n_tokens(self._vocab))
+
+    @property
+    def bos(self) -> int | None:
+        """The beginning-of-sequence token."""
+        return _present(llama_cpp.llama_vocab_bos(self._vocab))
+
+    @property
+    def infill_tokens(self) -> InfillTokens | None:
+        """The tokens for filling in the middle, of a model that was trained for it."""
+        prefix = _present(llama_cpp.llama_vocab_fim_pre(self._vocab))
+        suffix = _present(llama_cpp.llama_vocab_fim_suf(self._vocab))
+        middle = _present(llama_cpp.llama_vocab_fim_mid(self._vocab))
+        if prefix is None or suffix is None or middle is None:
+            return None
+        return InfillTokens(prefix, suffix, middle)
+
+    def piece(self, token: int, with_special: bool = False) -> bytes:
+        """The bytes a token stands for: often a part of a UTF-8 character; none for control tokens, unless
+        their names are asked for."""
         buffer = ctypes.create_string_buffer(256)
-        size = llama_cpp.llama_token_to_piece(self._vocab, token, buffer, len(buffer), 0, False)
+        size = llama_cpp.llama_token_to_piece(
+            self._vocab, token, buffer, len(buffer), 0, with_special
+        )
         return buffer.raw[: max(size, 0)]
 
     def is_end(self, token: int) -> bool:
@@ -250,6 +282,10 @@ class _Batch:
             self._logits[end - 1] = slice_.wants_logits
         self._batch.n_tokens = end
         return self._batch
+
+
+def _present(token: int) -> int | None:
+    return None if token == llama_cpp.LLAMA_TOKEN_NULL else int(token)
 
 
 def _context_params(num_tokens: int, num_sequences: int, num_threads: int) -> Any:

@@ -1,13 +1,24 @@
-"""What a turn becomes for one model: the tokens of its prompt, and the grammar of its answer."""
+"""What a turn becomes for one model: the tokens of its prompts, and the grammar of its answers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from engine_room.chat.answer_grammar import answer_grammar
-from engine_room.chat.grammar import Constraint, Constraints, Vocabulary
+from engine_room.chat.grammar import Constraint, Constraints, TokenSource
+from engine_room.chat.reader import AnswerReader
 from engine_room.chat.template import Prompt, PromptTemplate
-from engine_room.chat.turn import ChatTurn
+from engine_room.chat.tool_format import ToolFormat
+from engine_room.chat.turn import (
+    ChatTurn,
+    CompletionTurn,
+    DetokenizeTurn,
+    GenerationTurn,
+    ModelTurn,
+    ThinkingMarks,
+    TokenizeTurn,
+)
+from engine_room.chat.vocabulary import Vocabulary, detokenized, raw_prompts, text_of, tokenized
 from engine_room.errors import ContextLengthExceeded
 
 MAX_QUICK_CHARS = 20_000
@@ -15,19 +26,25 @@ MAX_QUICK_CHARS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A prompt and its tokens, the constraint on the answer, and the marks in it that are control
-    tokens, by their ids."""
+    """The tokens of each prompt, the text that its answers begin with when it is echoed, the constraint
+    on them, and how they are read: `marks` are the marks that are control tokens, by their ids."""
 
-    prompt: Prompt
-    tokens: list[int]
+    prompts: list[list[int]]
+    echoes: list[str]
     constraint: Constraint | None
     marks: Mapping[int, bytes]
+    thinking: ThinkingMarks | None = None
+    is_thinking: bool = False
+    tool_format: ToolFormat | None = None
+
+    def reader(self, index: int, stops: tuple[str, ...]) -> AnswerReader:
+        """What reads one answer."""
+        return AnswerReader(index, stops, self.thinking, self.is_thinking, self.tool_format)
 
 
-class Tokenizer(Vocabulary, Protocol):
+class Model(TokenSource, Vocabulary, Protocol):
     """What has to be known of a model. All of it may be read from any thread."""
 
-    num_context_tokens: int
     max_token_bytes: int
     control_tokens: dict[str, int]
 
@@ -43,28 +60,44 @@ class Tokenizer(Vocabulary, Protocol):
     def eos_text(self) -> str:
         """Its end-of-sequence token, as text."""
 
-    def tokenize(self, text: str, with_bos: bool = True, with_control: bool = True) -> list[int]:
-        """The tokens of a text, control tokens recognised or as text."""
 
-
-def is_quick(turn: ChatTurn) -> bool:
+def is_quick(turn: ModelTurn) -> bool:
     """True for what takes a millisecond; a large grammar or a long text takes seconds."""
-    return turn.grammar is None and turn.tools is None and turn.num_chars <= MAX_QUICK_CHARS
+    return (
+        isinstance(turn, GenerationTurn)
+        and turn.grammar is None
+        and turn.num_chars <= MAX_QUICK_CHARS
+        and not (isinstance(turn, ChatTurn) and turn.tools)
+    )
 
 
 class Preparation:
     """Prepares turns for one model; any thread may use it."""
 
-    def __init__(self, model: Tokenizer) -> None:
+    def __init__(self, model: Model) -> None:
         self._model = model
         self._template = PromptTemplate(
             model.template, model.bos_text, model.eos_text, model.control_tokens
         )
         self._constraints = Constraints(model)
 
-    def of(self, turn: ChatTurn) -> Prepared:
-        """The turn, prepared. Raises InvalidRequest, ContextLengthExceeded."""
+    def of(self, turn: ModelTurn) -> object:
+        """The turn prepared, or the result of one that lets nothing be written: Tokenized, or text.
+        Raises InvalidRequest, ContextLengthExceeded."""
+        if isinstance(turn, ChatTurn):
+            return self._chat(turn)
+        if isinstance(turn, CompletionTurn):
+            return self._completion(turn)
+        if isinstance(turn, TokenizeTurn):
+            return tokenized(
+                self._model, turn, lambda chat: self._tokens_of(self._template.prompt(chat))
+            )
+        assert isinstance(turn, DetokenizeTurn)
+        return detokenized(self._model, turn)
+
+    def _chat(self, turn: ChatTurn) -> Prepared:
         prompt = self._template.prompt(turn)
+        self._check_length(prompt.text, "messages")
         tokens = self._tokens_of(prompt)
         if len(tokens) >= self._model.num_context_tokens:
             raise self._too_long(turn, len(tokens))
@@ -72,17 +105,42 @@ class Preparation:
         grammar = answer_grammar(
             turn.grammar, turn.tools, prompt.tool_format, prompt.thinking, prompt.is_thinking, marks
         )
-        constraint = self._constraints.over(grammar) if grammar else None
         return Prepared(
-            prompt, tokens, constraint, {token: mark.encode() for mark, token in marks.items()}
+            [tokens],
+            [],
+            self._constraints.over(grammar) if grammar else None,
+            {token: mark.encode() for mark, token in marks.items()},
+            prompt.thinking,
+            prompt.is_thinking,
+            prompt.tool_format if turn.tools else None,
         )
 
-    def _tokens_of(self, prompt: Prompt) -> list[int]:
+    def _completion(self, turn: CompletionTurn) -> Prepared:
+        num_context_tokens = self._model.num_context_tokens
+        for prompt in turn.prompts:
+            self._check_length(prompt, "prompt")
+        prompts = raw_prompts(self._model, turn)
+        for tokens in prompts:
+            if len(tokens) >= num_context_tokens:
+                raise ContextLengthExceeded(len(tokens), num_context_tokens, "prompt")
+        echoes = [
+            prompt if isinstance(prompt, str) else text_of(self._model, prompt)
+            for prompt in turn.prompts
+            if turn.echo
+        ]
+        constraint = self._constraints.over(turn.grammar) if turn.grammar else None
+        return Prepared(prompts, echoes, constraint, marks={})
+
+    def _check_length(self, prompt: str | tuple[int, ...], param: str) -> None:
         """Raises ContextLengthExceeded at once for a text that is too long by far: to tokenize it would
         take seconds."""
-        least = len(prompt.text) // self._model.max_token_bytes
+        least = (
+            len(prompt) // self._model.max_token_bytes if isinstance(prompt, str) else len(prompt)
+        )
         if least >= self._model.num_context_tokens:
-            raise ContextLengthExceeded(least, self._model.num_context_tokens, is_least=True)
+            raise ContextLengthExceeded(least, self._model.num_context_tokens, param, is_least=True)
+
+    def _tokens_of(self, prompt: Prompt) -> list[int]:
         tokens: list[int] = []
         for number, (text, with_control) in enumerate(prompt.parts()):
             tokens += self._model.tokenize(text, number == 0, with_control)

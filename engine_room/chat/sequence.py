@@ -1,6 +1,7 @@
 """A sequence: one answer under way, its tokens, and the text they have become."""
 
 import codecs
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from engine_room.chat.logprobs import HeldLogprobs
 from engine_room.chat.reader import AnswerReader
-from engine_room.chat.turn import ChatResult, ChatTurn, Item, Text
+from engine_room.chat.turn import ChatResult, GenerationTurn, Item, ModelTurn, Text
 from engine_room.jobs import Job
 
 Tokens = NDArray[np.int32]
@@ -30,20 +31,40 @@ class Drawer(Protocol):
 class Tally:
     """What the answers of one job have in common: how many are open, and the tokens they took."""
 
-    job: Job[ChatTurn]
+    job: Job[ModelTurn]
     num_open: int
     num_prompt_tokens: int
-    num_cached_tokens: int | None = None  # of the first answer, once it has begun
+    num_cached_tokens: int = 0  # of each prompt's first answer, once it has begun
     num_completion_tokens: int = 0
     num_reasoning_tokens: int = 0
+    begun_prompts: set[int] = field(default_factory=set)
+    begun_at: float | None = None  # time.perf_counter(), as below
+    first_token_at: float | None = None
+
+    def begin(self, prompt_index: int, num_cached_tokens: int) -> None:
+        """An answer to this prompt begins, so many tokens of which are there; the first one counts."""
+        if self.begun_at is None:
+            self.begun_at = time.perf_counter()
+        if prompt_index not in self.begun_prompts:
+            self.begun_prompts.add(prompt_index)
+            self.num_cached_tokens += num_cached_tokens
+
+    def drew(self) -> None:
+        """A token was drawn."""
+        if self.first_token_at is None:
+            self.first_token_at = time.perf_counter()
 
     def result(self) -> ChatResult:
         """The result of the job, once none is open."""
+        ended_at = time.perf_counter()
+        first_token_at = self.first_token_at or ended_at
         return ChatResult(
             self.num_prompt_tokens,
             self.num_completion_tokens,
-            self.num_cached_tokens or 0,
+            self.num_cached_tokens,
             self.num_reasoning_tokens,
+            prompt_s=first_token_at - (self.begun_at or first_token_at),
+            generation_s=ended_at - first_token_at,
         )
 
 
@@ -59,6 +80,7 @@ class Sequence:
     sampler: Drawer
     reader: AnswerReader
     marks: Mapping[int, bytes] = field(default_factory=dict)  # control tokens that the reader reads
+    prompt_index: int = 0  # which of the turn's prompts
     tokens: list[int] = field(default_factory=list)
     seq_id: int | None = None
     num_decoded: int = 0
@@ -83,7 +105,14 @@ class Sequence:
     @property
     def is_seeded(self) -> bool:
         """True when the same request is to give the same text."""
-        return self.tally.job.turn.sampling.seed >= 0
+        turn = self.tally.job.turn
+        return isinstance(turn, GenerationTurn) and turn.sampling.seed >= 0
+
+    @property
+    def num_top_logprobs(self) -> int | None:
+        """How many of the likeliest tokens are asked for at each place; None: no logprobs at all."""
+        turn = self.tally.job.turn
+        return turn.num_top_logprobs if isinstance(turn, GenerationTurn) else None
 
     @property
     def cancelled(self) -> bool:

@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from engine_room.catalogue import ChatFile
 from engine_room.chat.grammar import Grammar
 from engine_room.chat.logprobs import TokenLogprob
@@ -67,26 +70,75 @@ class ThinkingMarks:
     end: str
 
 
-@dataclass(frozen=True, slots=True)
-class ChatTurn:
-    """One request to the chat engine: a conversation in plain role/content messages, to be continued."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelTurn:
+    """One request to the chat engine: for this model."""
 
     file: ChatFile
-    messages: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationTurn(ModelTurn):
+    """One that lets the model write: so many answers to each of its prompts."""
+
     sampling: Sampling
     max_tokens: int | None
     stop: tuple[str, ...] = ()
     num_answers: int = 1
-    continue_final_message: bool = False
     grammar: Grammar | None = None
-    tools: ToolUse | None = None
     num_top_logprobs: int | None = None  # None: no logprobs at all
+
+    @property
+    def num_chars(self) -> int:
+        """The length of what is to be read."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatTurn(GenerationTurn):
+    """A conversation in plain role/content messages, to be continued."""
+
+    messages: list[dict[str, Any]]
+    continue_final_message: bool = False
+    tools: ToolUse | None = None
     template_arguments: dict[str, Any] = field(default_factory=dict)
 
     @property
     def num_chars(self) -> int:
         """The length of what was said."""
         return sum(len(message["content"]) for message in self.messages)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompletionTurn(GenerationTurn):
+    """Raw prompts, each a text or token ids, to be continued; with a `suffix`, up to that text. The
+    answers to prompt p have the indices from p * num_answers on."""
+
+    prompts: tuple[str | tuple[int, ...], ...]
+    suffix: str = ""
+    echo: bool = False
+
+    @property
+    def num_chars(self) -> int:
+        """The length of what is to be read, in characters or tokens."""
+        return sum(map(len, self.prompts)) + len(self.suffix)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenizeTurn(ModelTurn):
+    """A text, or a conversation with the prompt that a chat would make of it, to be made tokens of."""
+
+    content: str | ChatTurn
+    add_special: bool = False
+    parse_special: bool = True
+    with_pieces: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetokenizeTurn(ModelTurn):
+    """Tokens to be made text of."""
+
+    tokens: list[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,3 +197,14 @@ class ChatResult:
     num_completion_tokens: int
     num_cached_tokens: int = 0
     num_reasoning_tokens: int = 0
+    prompt_s: float = 0.0  # from its beginning (not: its arrival) to the first token of an answer
+    generation_s: float = 0.0  # from there to the last token of all
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenized:
+    """The result of a TokenizeTurn: int32, (tokens,); and the bytes of each kind of token, if asked for."""
+
+    tokens: NDArray[np.int32]
+    num_context_tokens: int
+    pieces: dict[int, bytes] | None = None
