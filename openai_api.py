@@ -6,6 +6,7 @@
     GET  /v1/audio/voices/{voice_id}    one voice
     GET  /v1/audio/models               the speech models
     POST /v1/chat/completions           chat, whole or streamed
+    POST /v1/embeddings                 vectors of texts, by an embedding model in models/
     GET  /v1/models                     the chat models; every model with ?type=all
     GET  /v1/models/{model_id}          one model, by any name that answers
     GET  /health                        how each part is
@@ -45,6 +46,9 @@ from engine_room.chat.answer import ChatAnswer
 from engine_room.chat.engine import chat_engine
 from engine_room.chat.turn import ChatTurn
 from engine_room.door import Door
+from engine_room.embedding import embedding_engine
+from engine_room.embedding_format import embeddings_body, embeddings_turn
+from engine_room.embedding_turn import EmbeddingTurn
 from engine_room.encoding import FORMATS
 from engine_room.errors import (
     ApiError,
@@ -57,6 +61,7 @@ from engine_room.errors import (
 )
 from engine_room.jobs import Engine, Status
 from engine_room.recordings import Recordings
+from engine_room.schemas_embeddings import EmbeddingList, EmbeddingsRequest
 from engine_room.server import Server, listen
 from engine_room.settings import Settings
 from engine_room.speech import SpeechTurn, speech_engine
@@ -81,18 +86,19 @@ class Engines:
     voices: Voices
     recordings: Recordings
     chat: Engine[ChatTurn]
+    embeddings: Engine[EmbeddingTurn]
     speech: Engine[SpeechTurn]
     transcription: Engine[TranscriptionTurn]
 
     def open(self) -> None:
         """Start the threads; each loads its model while the server already answers."""
-        for part in (self.recordings, self.chat, self.speech, self.transcription):
+        for part in (self.recordings, self.chat, self.embeddings, self.speech, self.transcription):
             part.open()
 
     def close(self, finish_within_s: float = 0) -> None:
         """Refuse what waits, let what runs finish within a time, and stop the threads."""
         deadline = time.monotonic() + finish_within_s
-        engines = (self.chat, self.speech, self.transcription)
+        engines = (self.chat, self.embeddings, self.speech, self.transcription)
         for engine in engines:
             engine.refuse()
         for engine in engines:
@@ -103,6 +109,7 @@ class Engines:
         """How each part is."""
         return {
             "chat": self.chat.status,
+            "embeddings": self.catalogue.embedding_status(self.embeddings.status),
             "speech": self.speech.status,
             "voice_cloning": self.voices.cloning_status(),
             "transcription": self.transcription.status,
@@ -119,6 +126,7 @@ def make_engines(settings: Settings) -> Engines:
         voices=Voices(settings),
         recordings=recordings,
         chat=chat_engine(settings, catalogue),
+        embeddings=embedding_engine(settings),
         speech=speech_engine(settings, recordings),
         transcription=transcription_engine(settings, catalogue),
     )
@@ -162,6 +170,7 @@ def engines_of(request: Request) -> Engines:
     return engines
 
 
+OPTIONAL_PARTS = ("embeddings", "voice_cloning")
 Held = Annotated[Engines, Depends(engines_of)]
 AUDIO_ANSWER: dict[str, Any] = {"content": {form.media_type: {} for form in FORMATS.values()}}
 v1 = APIRouter(responses={"4XX": {"model": schemas.ErrorBody}, "5XX": {"model": schemas.ErrorBody}})
@@ -277,7 +286,7 @@ def list_audio_models(held: Held) -> schemas.AudioModelList:
     return schemas.AudioModelList(data=models, models=models)
 
 
-# ------------------------------------------------------------------ chat
+# ------------------------------------------------------------------ chat, embeddings
 
 
 @v1.post(
@@ -306,13 +315,24 @@ async def create_chat_completion(
     return JSONResponse(answer.whole(items, stream.result).model_dump())
 
 
+@v1.post("/embeddings", tags=["embeddings"], response_model=EmbeddingList)
+async def create_embeddings(request: Request, held: Held, body: EmbeddingsRequest) -> Response:
+    """Turn texts into vectors: near ones for texts that mean the same."""
+    turn = embeddings_turn(body, held.catalogue.embedding(body.model))
+    stream = await streams.open_stream(request, held.embeddings, turn)
+    await stream.collect()
+    # Off the loop: thousands of vectors take a second.
+    content = await asyncio.to_thread(embeddings_body, turn, stream.result)
+    return Response(content, media_type="application/json")
+
+
 # ------------------------------------------------------------------ models
 
 
 @v1.get("/models/", include_in_schema=False)
 @v1.get("/models", tags=["models"], response_model=schemas.ModelList)
 def list_models(held: Held, type: Literal["chat", "all"] = "chat") -> schemas.ModelList:
-    """The models for chat; with `?type=all` those for speech and transcription too."""
+    """The models for chat; with `?type=all` those for embeddings, speech and transcription too."""
     catalogue = held.catalogue
     return schemas.ModelList(data=catalogue.everything() if type == "all" else catalogue.listed())
 
@@ -334,8 +354,8 @@ async def health(held: Held, response: Response) -> schemas.Health:
 
 
 def health_of(parts: dict[str, Status]) -> schemas.Health:
-    """`ok` when all but the optional voice cloning is ready; `unavailable` when nothing is or will be."""
-    states = [status.state for name, status in parts.items() if name != "voice_cloning"]
+    """`ok` when all that is not optional is ready; `unavailable` when nothing is or will be."""
+    states = [status.state for name, status in parts.items() if name not in OPTIONAL_PARTS]
     if all(state == "ready" for state in states):
         overall = "ok"
     elif all(state == "unavailable" for state in states):

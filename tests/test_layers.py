@@ -18,7 +18,8 @@ MODULES = {
 }
 MODULES["openai_api"] = PROJECT_DIR / "openai_api.py"
 FLOORS = [
-    {"errors", "folders", "settings", "schemas", "schemas_chat", "standard_voices"},
+    {"errors", "folders", "gguf", "settings", "schemas", "schemas_chat", "standard_voices"}
+    | {"schemas_embeddings"},
     {"jobs", "encoding", "catalogue", "voices", "recordings", "speech_text"}
     | {
         "chat.grammar",
@@ -26,16 +27,21 @@ FLOORS = [
         "chat.format",
         "chat.answer",
         "chat.sequence",
+        "embedding_format",
+        "embedding_turn",
+        "llama_library",
         "transcription_turn",
         "transcription_format",
     },
-    {"chat.cache", "chat.llama", "chat.scheduler", "speech_light", "transcription_whisper"},
-    {"chat.engine", "speech", "transcription"},
+    {"chat.cache", "chat.llama", "chat.scheduler", "speech_light", "transcription_whisper"}
+    | {"embedding_llama"},
+    {"chat.engine", "embedding", "speech", "transcription"},
     {"streams", "door", "server"},
     {"openai_api"},
 ]
 # (importer, imported) on one floor.
 NEIGHBOURS = {
+    ("catalogue", "jobs"),
     ("chat.answer", "chat.turn"),
     ("chat.format", "catalogue"),
     ("chat.format", "chat.grammar"),
@@ -45,8 +51,12 @@ NEIGHBOURS = {
     ("chat.sequence", "jobs"),
     ("chat.turn", "catalogue"),
     ("chat.turn", "chat.grammar"),
+    ("embedding_format", "catalogue"),
+    ("embedding_format", "embedding_turn"),
+    ("embedding_turn", "catalogue"),
     ("schemas", "errors"),
     ("schemas_chat", "schemas"),
+    ("schemas_embeddings", "schemas"),
     ("voices", "jobs"),
 }
 # Who may import a library, where that is not everybody.
@@ -56,7 +66,7 @@ OWNERS = {
     "starlette": {"openai_api", "streams"},
     "sse_starlette": {"streams"},
     "uvicorn": {"openai_api", "server"},
-    "llama_cpp": {"chat.llama"},
+    "llama_cpp": {"chat.llama", "embedding_llama", "llama_library"},
     "llguidance": {"chat.grammar"},
     "hibari": {"speech_light"},
     "faster_whisper": {"transcription_whisper"},
@@ -69,7 +79,7 @@ OWNERS = {
 }
 # Too slow to be loaded before the server answers: imported inside a function only.
 LATE = {"chat.llama", "speech_light", "transcription_whisper", "av", "pydub", "imageio_ffmpeg"}
-LATE |= {"py3langid", "scipy", "torch", "TTS"}
+LATE |= {"embedding_llama", "llama_library", "py3langid", "scipy", "torch", "TTS"}
 each_module = pytest.mark.parametrize("name", sorted(MODULES))
 
 

@@ -1,13 +1,11 @@
-"""The only importer of llama_cpp: load a model, tokenize, decode, sample.
+"""The chat model on llama_cpp: tokenize, decode, sample.
 
 Written on the library's low-level bindings, whose calls release the GIL. A context belongs to one
 thread: nothing here is thread-safe.
 """
 
 import ctypes
-import logging
 import secrets
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,28 +17,12 @@ from numpy.typing import NDArray
 
 from engine_room.chat.grammar import Constraint, tokenizer_of
 from engine_room.chat.turn import Sampling
-from engine_room.errors import Unavailable
+from engine_room.llama_library import load_model, not_loaded
 
-log = logging.getLogger(__name__)
 MAX_BATCH_TOKENS = 512
 POOL_CONTEXTS = 2  # the memory holds this many conversations of full length
 NO_ROOM = 1  # what llama_decode returns then
 PENALTY_WINDOW_TOKENS = 64
-GGML_LOG_LEVEL_ERROR = 4  # ggml.h; the bindings do not carry it
-_recent_errors: deque[str] = deque(maxlen=3)
-
-
-@llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
-def _log(level: int, text: bytes, _user_data: Any) -> None:
-    """llama.cpp is talkative: all of it is for our debug log; errors are kept for `Unavailable` too."""
-    line = text.decode("utf-8", "replace").strip()
-    if level == GGML_LOG_LEVEL_ERROR:
-        _recent_errors.append(line)
-    if line.strip("."):
-        log.debug("%s", line)
-
-
-llama_cpp.llama_log_set(_log, ctypes.c_void_p(0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +44,7 @@ class LlamaModel:
     def __init__(
         self, path: Path, max_context_tokens: int, num_sequences: int, num_threads: int
     ) -> None:
-        llama_cpp.llama_backend_init()
-        _recent_errors.clear()
-        self._model = llama_cpp.llama_model_load_from_file(
-            str(path).encode(), llama_cpp.llama_model_default_params()
-        )
-        if not self._model:
-            raise _not_loaded(path)
+        self._model = load_model(path, "chat model")
         trained = llama_cpp.llama_model_n_ctx_train(self._model)
         self.num_context_tokens = min(max_context_tokens, trained)
         self.num_pool_tokens = POOL_CONTEXTS * self.num_context_tokens
@@ -77,7 +53,7 @@ class LlamaModel:
         )
         if not self._context:
             llama_cpp.llama_model_free(self._model)
-            raise _not_loaded(path)
+            raise not_loaded(path, "chat model")
         self._vocab = llama_cpp.llama_model_get_vocab(self._model)
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._batch = _Batch()
@@ -295,11 +271,3 @@ def _links(vocab: Any, sampling: Sampling) -> list[Any]:
         llama_cpp.llama_sampler_init_temp(sampling.temperature),
         llama_cpp.llama_sampler_init_dist(seed),
     ]
-
-
-def _not_loaded(path: Path) -> Unavailable:
-    why = "; ".join(_recent_errors) or "llama.cpp gives no reason"
-    return Unavailable(
-        f"The chat model {path.name} cannot be loaded: {why}.",
-        f"Put a whole GGUF file that this llama.cpp knows in its place, or remove {path.name}.",
-    )
