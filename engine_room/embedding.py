@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 MAX_OPEN = 64  # requests that take turns; the others wait
-# No token stands for more characters: a text longer than so many a token need not be tokenized.
-MAX_CHARS_PER_TOKEN = 100
 
 
 def embedding_engine(settings: Settings) -> Engine[EmbeddingTurn]:
@@ -178,8 +176,7 @@ class Embeddings:
         model = self._model
         limit = model.max_input_tokens
         if isinstance(given, str):
-            if len(given) > limit * MAX_CHARS_PER_TOKEN:
-                raise self._too_long(where, f"{len(given):,} characters", limit)
+            self._check_head(given, where)
             tokens = model.tokenize(given)
         else:
             if max(given) >= model.num_vocab:
@@ -192,15 +189,30 @@ class Embeddings:
         if len(tokens) == 0:
             raise InvalidRequest(f"{where}: it has no token for {self._name}.", param=where)
         if len(tokens) > limit:
-            raise self._too_long(where, f"{len(tokens):,} tokens", limit)
+            raise self._too_long(where, f"{len(tokens):,} tokens")
         return tokens
+
+    def _check_head(self, text: str, where: str) -> None:
+        """Raise InvalidRequest for a text that is far too long, before all of it is tokenized: of some
+        texts, 200,000 characters take 17 s, and four times that for each doubling."""
+        limit = self._model.max_input_tokens
+        num_chars = 4 * limit
+        while num_chars < len(text):
+            num_tokens = len(self._model.tokenize(text[:num_chars]))
+            if (
+                num_tokens > 2 * limit
+            ):  # far above, for a word cut in two may be more tokens than whole
+                length = f"{num_tokens:,} tokens in its first {num_chars:,} characters"
+                raise self._too_long(where, length)
+            num_chars *= 2
 
     @property
     def _name(self) -> str:
         assert self._file
         return self._file.id
 
-    def _too_long(self, where: str, length: str, limit: int) -> InvalidRequest:
+    def _too_long(self, where: str, length: str) -> InvalidRequest:
+        limit = self._model.max_input_tokens
         return InvalidRequest(
             f"{where}: it has {length}, but {self._name} takes {limit:,} tokens at most. "
             "Cut it into shorter texts.",

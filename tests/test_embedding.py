@@ -4,6 +4,7 @@ server: many requests at a time, every way to end, and a model that is dropped i
 import base64
 import json
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -125,7 +126,7 @@ def test_more_dimensions_than_there_are_is_refused_with_both_numbers(
     ("given", "message"),
     [
         ("x " * 1199, "1,201 tokens, but bert takes 1,200"),
-        ("x" * 120_001, "120,001 characters, but bert takes 1,200"),
+        ("x" * 120_001, "4,802 tokens in its first 4,800 characters, but bert takes 1,200"),
         ([7] * 1300, "1,302 tokens, but bert takes 1,200"),
         ([7, 195], "no token 195; bert has 195"),
     ],
@@ -145,6 +146,26 @@ def test_an_input_as_long_as_the_model_knows_is_read(
 ) -> None:
     turns = [EmbeddingTurn(file, [[20] * (CONTEXT_TOKENS - 2)]) for file in (bert, causal)]
     assert [result(event).num_tokens for event in last_of(engine, *turns)] == [1200, 1199]
+
+
+def test_a_text_of_many_characters_and_few_tokens_is_read(
+    engine: Engine[EmbeddingTurn], bert: EmbeddingFile
+) -> None:
+    spaced = "hello" + " " * 1_000_000 + "world"
+    first, second = last_of(
+        engine, EmbeddingTurn(bert, [spaced]), EmbeddingTurn(bert, ["hello world"])
+    )
+    assert result(first).num_tokens == 4
+    assert result(first).vectors[0] @ result(second).vectors[0] == pytest.approx(1, abs=1e-5)
+
+
+def test_a_text_that_is_slow_to_tokenize_is_refused_at_once(
+    engine: Engine[EmbeddingTurn], causal: EmbeddingFile
+) -> None:
+    started = time.monotonic()
+    found = error(*last_of(engine, EmbeddingTurn(causal, ["漢" * 400_000])))
+    assert found.code == "context_length_exceeded"
+    assert time.monotonic() - started < 5
 
 
 def test_turns_for_several_models_are_each_answered_by_their_own(
