@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine_room.embedding_turn import Vectors
+from engine_room.errors import Unavailable
 from engine_room.llama_library import load_model, not_loaded
 
 log = logging.getLogger(__name__)
@@ -37,11 +38,11 @@ class EmbeddingModel:
         self.num_dimensions = int(llama_cpp.llama_model_n_embd_out(self._model))
         trained = llama_cpp.llama_model_n_ctx_train(self._model)
         self.max_input_tokens = min(trained, MAX_INPUT_TOKENS)
-        self._begin, self._end = self._frame()
         self._context: Any = None
         self._pooling = llama_cpp.LLAMA_POOLING_TYPE_UNSPECIFIED  # the file's own
         self._reads_last_token_only = False
         try:
+            self._begin, self._end = self._frame()
             self._open_context(MAX_BATCH_TOKENS)
             self._choose_pooling()
         except BaseException:
@@ -77,7 +78,13 @@ class EmbeddingModel:
         return list(buffer[:count])
 
     def _frame(self) -> tuple[list[int], list[int]]:
-        """What the tokenizer puts before and after a text; seen from what it does with one."""
+        """What the tokenizer puts before and after a text; seen from what it does with one. Raises
+        Unavailable when the file has no tokenizer."""
+        if llama_cpp.llama_vocab_type(self._vocab) == llama_cpp.LLAMA_VOCAB_TYPE_NONE:
+            # llama.cpp would abort the process.
+            raise Unavailable(
+                f"The {WHAT} {self._path.name} has no tokenizer.", f"Remove {self._path.name}."
+            )
         bare, framed = self._tokens("a", add_special=False), self._tokens("a", add_special=True)
         for begin in range(len(framed) - len(bare) + 1):
             if framed[begin : begin + len(bare)] == bare:
@@ -95,7 +102,7 @@ class EmbeddingModel:
             self._open_context(num_tokens)
         llama_cpp.llama_set_n_threads(self._context, num_threads, num_threads)
         if self._memory:
-            llama_cpp.llama_memory_clear(self._memory, True)
+            llama_cpp.llama_memory_clear(self._memory, False)
         starts = [0] * len(inputs)
         if self._reads_last_token_only:
             # llama.cpp computes the likelihood of every word after every token whose vector is wanted:

@@ -55,7 +55,11 @@ def write_bert(path: Path, pooling: gguf.PoolingType | None = gguf.PoolingType.M
     return _finished(writer, path, shapes)
 
 
-def write_causal(path: Path, pooling: gguf.PoolingType | None = gguf.PoolingType.LAST) -> Path:
+def write_causal(
+    path: Path,
+    pooling: gguf.PoolingType | None = gguf.PoolingType.LAST,
+    tokenizer: str = "llama",
+) -> Path:
     """A decoder as Qwen3-Embedding is: the vector of the last token, an end token that is appended."""
     writer = _writer(path, "qwen3", pooling)
     writer.add_layer_norm_rms_eps(1e-6)
@@ -66,7 +70,8 @@ def write_causal(path: Path, pooling: gguf.PoolingType | None = gguf.PoolingType
     tokens = [*special, *(f"<0x{byte:02X}>" for byte in range(256)), "\u2581", *LETTERS]
     types = [gguf.TokenType.UNKNOWN, gguf.TokenType.CONTROL, gguf.TokenType.CONTROL]
     types += [gguf.TokenType.BYTE] * 256 + [gguf.TokenType.NORMAL] * (1 + len(LETTERS))
-    writer.add_tokenizer_model("llama")
+    writer.add_tokenizer_model(tokenizer)
+    writer.add_vocab_size(len(tokens))
     writer.add_token_list(tokens)
     writer.add_token_scores([0.0] * len(tokens))
     writer.add_token_types(types)

@@ -189,6 +189,12 @@ def test_a_truncated_model_is_said(folder: Path, tmp_path: Path) -> None:
         EmbeddingModel(path)
 
 
+def test_a_model_without_a_tokenizer_is_said(tmp_path: Path) -> None:
+    path = write_causal(tmp_path / "mute.gguf", tokenizer="none")
+    with pytest.raises(Unavailable, match=r"mute.gguf has no tokenizer"):
+        EmbeddingModel(path)
+
+
 def test_a_vector_of_zeros_stays_one() -> None:
     vectors = of_length_one(np.array([[0, 0], [3, 4]], np.float32))
     assert vectors.tolist() == [[0, 0], pytest.approx([0.6, 0.8])]

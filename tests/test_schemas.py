@@ -1,18 +1,23 @@
 """Requests forgive what clients send; answers are what OpenAI's own description says."""
 
+import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from engine_room import schemas, schemas_chat
-from engine_room.catalogue import Catalogue
+from engine_room.catalogue import Catalogue, EmbeddingFile
 from engine_room.chat.answer import ChatAnswer
 from engine_room.chat.turn import ChatResult, Finish, Text
+from engine_room.embedding_format import embeddings_body
+from engine_room.embedding_turn import EmbeddingResult, EmbeddingTurn
 from engine_room.errors import InvalidRequest
 from engine_room.schemas import SpeechRequest, TranscriptionRequest
 from engine_room.schemas_chat import ChatRequest
+from engine_room.schemas_embeddings import EmbeddingsRequest
 from engine_room.settings import Settings
 from engine_room.transcription_format import Heard, Segment, Word, render
 
@@ -22,6 +27,7 @@ REQUESTS: list[tuple[type[schemas.Body], dict[str, Any]]] = [
     (TranscriptionRequest, {}),
     (schemas.JsonTranscriptionRequest, {"input_audio": {"data": "AAAA"}}),
     (ChatRequest, {"messages": [{"role": "user", "content": "Hi"}]}),
+    (EmbeddingsRequest, {"input": "Hi"}),
     (schemas_chat.Message, {"role": "user"}),
     (schemas_chat.Part, {}),
     (schemas_chat.StreamOptions, {}),
@@ -125,7 +131,7 @@ def test_any_whole_number_is_a_seed(seed: int) -> None:
 
 
 def test_the_examples_of_the_documentation_are_valid() -> None:
-    for kind in (SpeechRequest, ChatRequest):
+    for kind in (SpeechRequest, ChatRequest, EmbeddingsRequest):
         extra = kind.model_config["json_schema_extra"]
         assert isinstance(extra, dict)
         examples = extra["examples"]
@@ -162,9 +168,15 @@ def models() -> Any:
     return schemas.ModelList(data=catalogue.everything()).model_dump()
 
 
+def embeddings() -> Any:
+    turn = EmbeddingTurn(EmbeddingFile("m", Path("m.gguf")), ["Hi"])
+    return json.loads(embeddings_body(turn, EmbeddingResult(np.ones((1, 2), np.float32), 3)))
+
+
 ANSWERS = [
     ("CreateChatCompletionResponse", ChatAnswer("m").whole(ITEMS, RESULT).model_dump()),
     *(("CreateChatCompletionStreamResponse", chunk) for chunk in streamed()),
+    ("CreateEmbeddingResponse", embeddings()),
     ("ListModelsResponse", models()),
     ("Model", models()["data"][0]),
     ("CreateTranscriptionResponseJson", render("json", SEGMENTS, Heard("en", 1.5))),
