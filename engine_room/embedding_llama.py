@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine_room.embedding_turn import Vectors
-from engine_room.errors import Unavailable
 from engine_room.llama_library import load_model, not_loaded
 
 log = logging.getLogger(__name__)
@@ -78,13 +77,7 @@ class EmbeddingModel:
         return list(buffer[:count])
 
     def _frame(self) -> tuple[list[int], list[int]]:
-        """What the tokenizer puts before and after a text; seen from what it does with one. Raises
-        Unavailable when the file has no tokenizer."""
-        if llama_cpp.llama_vocab_type(self._vocab) == llama_cpp.LLAMA_VOCAB_TYPE_NONE:
-            # llama.cpp would abort the process.
-            raise Unavailable(
-                f"The {WHAT} {self._path.name} has no tokenizer.", f"Remove {self._path.name}."
-            )
+        """What the tokenizer puts before and after a text; seen from what it does with one."""
         bare, framed = self._tokens("a", add_special=False), self._tokens("a", add_special=True)
         for begin in range(len(framed) - len(bare) + 1):
             if framed[begin : begin + len(bare)] == bare:

@@ -50,6 +50,10 @@ def load_model(path: Path, what: str) -> Any:
     )
     if not model:
         raise not_loaded(path, what)
+    vocab = llama_cpp.llama_model_get_vocab(model)
+    if llama_cpp.llama_vocab_type(vocab) == llama_cpp.LLAMA_VOCAB_TYPE_NONE:
+        llama_cpp.llama_model_free(model)  # to tokenize with it would abort the process
+        raise Unavailable(f"The {what} {path.name} has no tokenizer.", f"Remove {path.name}.")
     return model
 
 
