@@ -42,12 +42,12 @@ llama_cpp.llama_log_set(_log, ctypes.c_void_p(0))
 llama_cpp.llama_backend_init()
 
 
-def load_model(path: Path, what: str) -> Any:
-    """A llama_model from a GGUF; `what` it is ("chat model") is for the error. Raises Unavailable."""
+def load_model(path: Path, what: str, params: Any = None) -> Any:
+    """A llama_model from a GGUF; `what` it is ("chat model") is for the error, `params` the library's
+    own if there are none. Raises Unavailable."""
     _recent_errors.lines.clear()
-    model = llama_cpp.llama_model_load_from_file(
-        str(path).encode(), llama_cpp.llama_model_default_params()
-    )
+    params = params or llama_cpp.llama_model_default_params()
+    model = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
     if not model:
         raise not_loaded(path, what)
     vocab = llama_cpp.llama_model_get_vocab(model)
