@@ -9,6 +9,7 @@
     POST /v1/completions                raw prompts continued, whole or streamed
     POST /v1/tokenize                   text or messages to tokens
     POST /v1/detokenize                 tokens to text
+    POST /v1/embeddings                 vectors of texts, by an embedding model in models/
     GET  /v1/models                     the chat models; every model with ?type=all
     GET  /v1/models/{model_id}          one model, by any name that answers
     GET  /health                        how each part is
@@ -36,7 +37,6 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi_offline import FastAPIOffline
 from pydantic import ValidationError
-from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from engine_room import schemas, schemas_chat, schemas_completion, streams, transcription_format
@@ -47,6 +47,9 @@ from engine_room.chat.answer import ChatAnswer
 from engine_room.chat.engine import chat_engine
 from engine_room.chat.turn import DetokenizeTurn, GenerationTurn, ModelTurn
 from engine_room.door import Door
+from engine_room.embedding import embedding_engine
+from engine_room.embedding_format import embeddings_body, embeddings_turn
+from engine_room.embedding_turn import EmbeddingTurn
 from engine_room.encoding import FORMATS
 from engine_room.errors import (
     ApiError,
@@ -59,11 +62,13 @@ from engine_room.errors import (
 from engine_room.health import health_of
 from engine_room.jobs import Engine, Status
 from engine_room.recordings import Recordings
+from engine_room.schemas_embeddings import EmbeddingList, EmbeddingsRequest
 from engine_room.server import Server, listen
 from engine_room.settings import Settings
 from engine_room.speech import SpeechTurn, speech_engine
 from engine_room.transcription import transcription_engine
-from engine_room.transcription_turn import TranscriptionTurn, Upload, upload_in_json
+from engine_room.transcription_turn import TranscriptionTurn
+from engine_room.uploads import Upload, upload_of
 from engine_room.voices import Voices, shown
 
 log = logging.getLogger("openai_api")
@@ -83,18 +88,19 @@ class Engines:
     voices: Voices
     recordings: Recordings
     chat: Engine[ModelTurn]
+    embeddings: Engine[EmbeddingTurn]
     speech: Engine[SpeechTurn]
     transcription: Engine[TranscriptionTurn]
 
     def open(self) -> None:
         """Start the threads; each loads its model while the server already answers."""
-        for part in (self.recordings, self.chat, self.speech, self.transcription):
+        for part in (self.recordings, self.chat, self.embeddings, self.speech, self.transcription):
             part.open()
 
     def close(self, finish_within_s: float = 0) -> None:
         """Refuse what waits, let what runs finish within a time, and stop the threads."""
         deadline = time.monotonic() + finish_within_s
-        engines = (self.chat, self.speech, self.transcription)
+        engines = (self.chat, self.embeddings, self.speech, self.transcription)
         for engine in engines:
             engine.refuse()
         for engine in engines:
@@ -105,6 +111,7 @@ class Engines:
         """How each part is."""
         return {
             "chat": self.chat.status,
+            "embeddings": self.catalogue.embedding_status(self.embeddings.status),
             "speech": self.speech.status,
             "voice_cloning": self.voices.cloning_status(),
             "transcription": self.transcription.status,
@@ -121,6 +128,7 @@ def make_engines(settings: Settings) -> Engines:
         voices=Voices(settings),
         recordings=recordings,
         chat=chat_engine(settings, catalogue),
+        embeddings=embedding_engine(settings),
         speech=speech_engine(settings, recordings),
         transcription=transcription_engine(settings, catalogue),
     )
@@ -196,24 +204,6 @@ async def create_speech(request: Request, held: Held, body: schemas.SpeechReques
     return Response(b"".join(await stream.collect()), media_type=media_type)
 
 
-async def upload_of(request: Request) -> Upload:
-    """Read multipart or JSON. Raises InvalidRequest, InvalidAudio, pydantic's ValidationError."""
-    if request.headers["content-type"] == "application/json":  # the door says it of all but forms
-        # Off the loop: parsing and decoding a large file takes a quarter of a second.
-        return await asyncio.to_thread(upload_in_json, await request.body())
-    form = await request.form()
-    file = form.get("file")
-    if not isinstance(file, UploadFile):
-        raise InvalidRequest("file: an uploaded audio file is required.", param="file")
-    # Arrays come under a plain or a bracketed name; an empty field is a field left out.
-    fields: dict[str, Any] = {
-        name.removesuffix("[]"): value for name, value in form.items() if value
-    }
-    if granularities := form.getlist("timestamp_granularities[]"):
-        fields["timestamp_granularities"] = granularities
-    return Upload(schemas.TranscriptionRequest.model_validate(fields), await file.read())
-
-
 @v1.post(
     "/audio/transcriptions",
     tags=["audio"],
@@ -262,7 +252,7 @@ def list_audio_models(held: Held) -> schemas.AudioModelList:
     return schemas.AudioModelList(data=models, models=models)
 
 
-# ------------------------------------------------------------------ chat
+# ------------------------------------------------------------------ chat, embeddings
 
 
 @v1.post(
@@ -338,13 +328,24 @@ async def detokenize(
     return JSONResponse({"content": text, "prompt": text})
 
 
+@v1.post("/embeddings", tags=["embeddings"], response_model=EmbeddingList)
+async def create_embeddings(request: Request, held: Held, body: EmbeddingsRequest) -> Response:
+    """Turn texts into vectors: near ones for texts that mean the same."""
+    turn = embeddings_turn(body, held.catalogue.embedding(body.model))
+    stream = await streams.open_stream(request, held.embeddings, turn)
+    await stream.collect()
+    # Off the loop: thousands of vectors take a second.
+    content = await asyncio.to_thread(embeddings_body, turn, stream.result)
+    return Response(content, media_type="application/json")
+
+
 # ------------------------------------------------------------------ models
 
 
 @v1.get("/models/", include_in_schema=False)
 @v1.get("/models", tags=["models"], response_model=schemas.ModelList)
 def list_models(held: Held, type: Literal["chat", "all"] = "chat") -> schemas.ModelList:
-    """The models for chat; with `?type=all` those for speech and transcription too."""
+    """The models for chat; with `?type=all` those for embeddings, speech and transcription too."""
     catalogue = held.catalogue
     return schemas.ModelList(data=catalogue.everything() if type == "all" else catalogue.listed())
 

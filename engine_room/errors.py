@@ -88,6 +88,15 @@ class ContextLengthExceeded(InvalidRequest):
         )
 
 
+class WrongModel(InvalidRequest):
+    """The model is there, but for another purpose than the one it is asked for."""
+
+    code = "unsupported_model"
+
+    def __init__(self, model: str, why: str, mend: str) -> None:
+        super().__init__(f"The model {quoted(model)} {why}. {mend}", param="model")
+
+
 class InvalidAudio(InvalidRequest):
     """An upload that holds no sound we can decode."""
 

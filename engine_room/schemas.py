@@ -174,7 +174,7 @@ class Model(Example):
     created: int
     owned_by: str
     root: str
-    type: Literal["chat", "speech", "transcription"]
+    type: Literal["chat", "embedding", "speech", "transcription"]
 
 
 class ModelList(Example):
@@ -239,6 +239,7 @@ class Parts(Example):
     """All of them."""
 
     chat: PartStatus
+    embeddings: PartStatus
     speech: PartStatus
     voice_cloning: PartStatus
     transcription: PartStatus

@@ -88,6 +88,11 @@ class Settings(BaseSettings):
     )
     chat_threads: Count = Field(0, description="threads of the chat model; 0: one per core")
 
+    embedding_model: str = Field(
+        "",
+        description="model that answers for OpenAI's embedding names; empty: the only one there is",
+    )
+
     speech_max_chars: int = Field(
         20_000, ge=1, description="longest text for one speech request, in characters"
     )

@@ -5,16 +5,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import gguf
 import pytest
 
 from engine_room.catalogue import (
+    EMBEDDING_NAMES,
     WHISPER_SHA256,
     Catalogue,
     check_speech_model,
     check_transcription_model,
 )
-from engine_room.errors import ModelNotFound, Unavailable
+from engine_room.errors import ModelNotFound, NotFound, Unavailable, WrongModel
+from engine_room.jobs import Status
 from engine_room.settings import Settings
+from tests.embedding_models import write_bert, write_causal
 
 
 @pytest.fixture
@@ -294,3 +298,91 @@ def test_the_packages_are_joined_into_the_models_folder_byte_for_byte(models: Pa
     ]
     assert hashlib.sha256((folder / "model.bin").read_bytes()).hexdigest() == WHISPER_SHA256
     assert [path.name for path in models.iterdir()] == ["faster-whisper-base"]
+
+
+@pytest.fixture
+def embedding(models: Path) -> Path:
+    """The models folder with an embedding model in it."""
+    write_bert(models / "nomic-embed-text-v1.5.Q8_0.gguf")
+    return models
+
+
+def test_an_embedding_model_is_no_chat_model_and_listed_with_everything(embedding: Path) -> None:
+    found = catalogue(embedding)
+    assert ids(found) == ["smollm2-135m-instruct"]
+    assert "nomic-embed-text-v1.5.Q8_0" not in [model.id for model in found.listed()]
+    roots = {model.id: model.root for model in found.everything() if model.type == "embedding"}
+    assert roots == dict.fromkeys(
+        ("nomic-embed-text-v1.5.Q8_0", *EMBEDDING_NAMES), "nomic-embed-text-v1.5.Q8_0"
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["nomic-embed-text-v1.5", "Nomic-Embed-Text-v1.5.Q8_0.gguf", "", *EMBEDDING_NAMES],
+)
+def test_the_only_embedding_model_answers_by_its_names_and_openais(
+    embedding: Path, name: str
+) -> None:
+    found = catalogue(embedding)
+    assert found.embedding(name).id == "nomic-embed-text-v1.5.Q8_0"
+    if name:
+        assert found.find(name).type == "embedding"
+
+
+def test_a_file_named_as_openais_model_is_that_model(embedding: Path) -> None:
+    write_bert(embedding / "text-embedding-3-small.gguf")
+    found = catalogue(embedding)
+    assert found.embedding("text-embedding-3-small").id == "text-embedding-3-small"
+    listed = [model.id for model in found.everything()]
+    assert len(listed) == len(set(listed))
+
+
+def test_without_an_embedding_model_the_message_says_what_to_do(models: Path) -> None:
+    for name in ("text-embedding-3-small", "", "nomic-embed-text"):
+        with pytest.raises(
+            NotFound, match=r"no embedding model.*nomic-embed-text.*models"
+        ) as caught:
+            catalogue(models).embedding(name)
+        assert caught.value.code == "model_not_found"
+        assert str(models) in caught.value.message
+    status = catalogue(models).embedding_status(Status("ready"))
+    assert status.state == "unavailable"
+    assert str(models) in (status.mend or "")
+
+
+def test_of_several_embedding_models_one_is_chosen_by_name_or_by_the_setting(
+    embedding: Path,
+) -> None:
+    write_causal(embedding / "Qwen3-Embedding-0.6B-Q8_0.gguf")
+    found = catalogue(embedding)
+    assert found.embedding("qwen3-embedding-0.6b").id == "Qwen3-Embedding-0.6B-Q8_0"
+    with pytest.raises(NotFound, match=r"Qwen3.*nomic.*EMBEDDING_MODEL"):
+        found.embedding("text-embedding-3-small")
+    with pytest.raises(ModelNotFound, match=r"'bge-m3'.*Qwen3"):
+        found.embedding("bge-m3")
+    assert not {model.id for model in found.everything()} & set(EMBEDDING_NAMES)
+    chosen = catalogue(embedding, embedding_model="qwen3-embedding-0.6b")
+    assert chosen.embedding("text-embedding-3-small").id == "Qwen3-Embedding-0.6B-Q8_0"
+    missing = catalogue(embedding, embedding_model="bge-m3")
+    with pytest.raises(Unavailable, match=r"EMBEDDING_MODEL names 'bge-m3'"):
+        missing.embedding("text-embedding-3-small")
+    assert missing.everything()
+
+
+def test_a_model_asked_for_what_it_cannot_do_is_named_with_what_can(embedding: Path) -> None:
+    found = catalogue(embedding)
+    with pytest.raises(WrongModel, match=r"'nomic-embed-text-v1.5' is an embedding.*/v1/embedd"):
+        found.chat("nomic-embed-text-v1.5")
+    for name in ("smollm2-135m-instruct", "gpt-4"):
+        with pytest.raises(WrongModel, match=rf"'{name}' is a chat model.*nomic"):
+            found.embedding(name)
+    (embedding / "nomic-embed-text-v1.5.Q8_0.gguf").unlink()
+    with pytest.raises(WrongModel, match=r"is a chat model.*such as nomic"):
+        found.embedding("gpt-4")
+
+
+def test_a_reranking_model_is_neither_for_chat_nor_for_embeddings(models: Path) -> None:
+    write_bert(models / "bge-reranker.gguf", gguf.PoolingType.RANK)
+    assert ids(catalogue(models)) == ["smollm2-135m-instruct"]
+    assert catalogue(models).embedding_files() == []

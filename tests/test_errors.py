@@ -22,6 +22,13 @@ ALL = [
         "context_length_exceeded",
         "messages",
     ),
+    (
+        errors.WrongModel("bge-m3", "cannot chat", "Do."),
+        400,
+        "invalid_request_error",
+        "unsupported_model",
+        "model",
+    ),
     (errors.InvalidAudio("No."), 400, "invalid_request_error", "invalid_audio", "file"),
     (errors.InvalidApiKey(), 401, "invalid_request_error", "invalid_api_key", None),
     (errors.NotFound("No."), 404, "invalid_request_error", None, None),

@@ -313,6 +313,6 @@ def test_health_names_every_part_and_what_mends_it(server: Server, client: opena
     parts = answer.json()["parts"]
     assert answer.status_code == 200
     assert parts["chat"] == {"status": "ready", "reason": None, "mend": None}
-    assert set(parts) == {"chat", "speech", "voice_cloning", "transcription"}
+    assert set(parts) == {"chat", "embeddings", "speech", "voice_cloning", "transcription"}
     assert parts["voice_cloning"]["status"] == "unavailable"
     assert "xtts_v2" in parts["voice_cloning"]["mend"]

@@ -1,20 +1,25 @@
 """Requests forgive what clients send; answers are what OpenAI's own description says."""
 
+import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from engine_room import schemas, schemas_chat
-from engine_room.catalogue import Catalogue
+from engine_room.catalogue import Catalogue, EmbeddingFile
 from engine_room.chat.answer import ChatAnswer
 from engine_room.chat.completion import CompletionAnswer
 from engine_room.chat.turn import ChatResult, Finish, Text
+from engine_room.embedding_format import embeddings_body
+from engine_room.embedding_turn import EmbeddingResult, EmbeddingTurn
 from engine_room.errors import InvalidRequest
 from engine_room.schemas import SpeechRequest, TranscriptionRequest
 from engine_room.schemas_chat import ChatRequest
 from engine_room.schemas_completion import CompletionRequest, DetokenizeRequest, TokenizeRequest
+from engine_room.schemas_embeddings import EmbeddingsRequest
 from engine_room.settings import Settings
 from engine_room.transcription_format import Heard, Segment, Word, render
 
@@ -26,6 +31,7 @@ REQUESTS: list[tuple[type[schemas.Body], dict[str, Any]]] = [
     (schemas_chat.SamplingFields, {}),
     (ChatRequest, {"messages": [{"role": "user", "content": "Hi"}]}),
     (schemas_chat.SamplingFields, {}),
+    (EmbeddingsRequest, {"input": "Hi"}),
     (schemas_chat.Message, {"role": "user"}),
     (schemas_chat.Part, {}),
     (schemas_chat.StreamOptions, {}),
@@ -201,7 +207,14 @@ def test_any_whole_number_is_a_seed(seed: int) -> None:
 
 
 def test_the_examples_of_the_documentation_are_valid() -> None:
-    for kind in (SpeechRequest, ChatRequest, CompletionRequest, TokenizeRequest, DetokenizeRequest):
+    for kind in (
+        SpeechRequest,
+        ChatRequest,
+        CompletionRequest,
+        TokenizeRequest,
+        DetokenizeRequest,
+        EmbeddingsRequest,
+    ):
         extra = kind.model_config["json_schema_extra"]
         assert isinstance(extra, dict)
         examples = extra["examples"]
@@ -249,11 +262,17 @@ def models() -> Any:
     return schemas.ModelList(data=catalogue.everything()).model_dump()
 
 
+def embeddings() -> Any:
+    turn = EmbeddingTurn(EmbeddingFile("m", Path("m.gguf")), ["Hi"])
+    return json.loads(embeddings_body(turn, EmbeddingResult(np.ones((1, 2), np.float32), 3)))
+
+
 ANSWERS = [
     ("CreateChatCompletionResponse", ChatAnswer("m").whole(ITEMS, RESULT)),
     *(("CreateChatCompletionStreamResponse", chunk) for chunk in streamed()),
     ("CreateCompletionResponse", CompletionAnswer("m").whole(ITEMS, RESULT)),
     *(("CreateCompletionResponse", chunk) for chunk in completed()),
+    ("CreateEmbeddingResponse", embeddings()),
     ("ListModelsResponse", models()),
     ("Model", models()["data"][0]),
     ("CreateTranscriptionResponseJson", render("json", SEGMENTS, Heard("en", 1.5))),

@@ -1,12 +1,10 @@
-"""A model of llama.cpp: load it, tokenize, decode.
+"""The chat model on llama_cpp: tokenize, decode.
 
 Written on the library's low-level bindings, whose calls release the GIL. A context belongs to one
 thread: nothing here is thread-safe.
 """
 
 import ctypes
-import logging
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,27 +19,11 @@ from engine_room.chat.logprobs import Spelling
 from engine_room.chat.sampler import Candidates, Sampler
 from engine_room.chat.turn import Sampling
 from engine_room.chat.vocabulary import InfillTokens
-from engine_room.errors import Unavailable
+from engine_room.llama_library import load_model, not_loaded
 
-log = logging.getLogger(__name__)
 MAX_BATCH_TOKENS = 512
 POOL_CONTEXTS = 2  # the memory holds this many conversations of full length
 NO_ROOM = 1  # what llama_decode returns then
-GGML_LOG_LEVEL_ERROR = 4  # ggml.h; the bindings do not carry it
-_recent_errors: deque[str] = deque(maxlen=3)
-
-
-@llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
-def _log(level: int, text: bytes, _user_data: Any) -> None:
-    """llama.cpp is talkative: all of it is for our debug log; errors are kept for `Unavailable` too."""
-    line = text.decode("utf-8", "replace").strip()
-    if level == GGML_LOG_LEVEL_ERROR:
-        _recent_errors.append(line)
-    if line.strip("."):
-        log.debug("%s", line)
-
-
-llama_cpp.llama_log_set(_log, ctypes.c_void_p(0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +45,7 @@ class LlamaModel:
     def __init__(
         self, path: Path, max_context_tokens: int, num_sequences: int, num_threads: int
     ) -> None:
-        llama_cpp.llama_backend_init()
-        _recent_errors.clear()
-        self._model = llama_cpp.llama_model_load_from_file(
-            str(path).encode(), llama_cpp.llama_model_default_params()
-        )
-        if not self._model:
-            raise _not_loaded(path)
+        self._model = load_model(path, "chat model")
         trained = llama_cpp.llama_model_n_ctx_train(self._model)
         self.num_context_tokens = min(max_context_tokens, trained)
         self.num_pool_tokens = POOL_CONTEXTS * self.num_context_tokens
@@ -78,12 +54,13 @@ class LlamaModel:
         )
         if not self._context:
             llama_cpp.llama_model_free(self._model)
-            raise _not_loaded(path)
+            raise not_loaded(path, "chat model")
         self._vocab = llama_cpp.llama_model_get_vocab(self._model)
-        self._num_vocab: int = llama_cpp.llama_vocab_n_tokens(self._vocab)
+        # How many kinds of tokens there are; their ids begin at 0.
+        self.num_vocab: int = llama_cpp.llama_vocab_n_tokens(self._vocab)
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._batch = _Batch()
-        texts = [self._token_text(token) for token in range(self._num_vocab)]
+        texts = [self._token_text(token) for token in range(self.num_vocab)]
         # A text of n bytes has at least n / max_token_bytes tokens.
         self.max_token_bytes = max(len(text.encode()) for text in texts)
         # The tokens that are no text, by how they are written.
@@ -142,11 +119,6 @@ class LlamaModel:
         )
         tokens: NDArray[np.int32] = buffer[:count].copy()
         return tokens
-
-    @property
-    def num_vocab(self) -> int:
-        """How many kinds of tokens there are; their ids begin at 0."""
-        return int(llama_cpp.llama_vocab_n_tokens(self._vocab))
 
     @property
     def bos(self) -> int | None:
@@ -239,8 +211,8 @@ class LlamaModel:
         """llguidance's view of the tokens; reads only what never changes, so any thread may call it."""
         pointer = ctypes.cast(llama_cpp.llama_cpp._lib.llama_tokenize, ctypes.c_void_p).value
         return tokenizer_of(
-            [self._marked_piece(token) for token in range(self._num_vocab)],
-            [token for token in range(self._num_vocab) if self.is_end(token)],
+            [self._marked_piece(token) for token in range(self.num_vocab)],
+            [token for token in range(self.num_vocab) if self.is_end(token)],
             self._vocab,
             pointer or 0,
         )
@@ -305,11 +277,3 @@ def _context_params(num_tokens: int, num_sequences: int, num_threads: int) -> An
 
 def _bytes_of(array: NDArray[np.uint8]) -> Any:
     return array.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
-
-
-def _not_loaded(path: Path) -> Unavailable:
-    why = "; ".join(_recent_errors) or "llama.cpp gives no reason"
-    return Unavailable(
-        f"The chat model {path.name} cannot be loaded: {why}.",
-        f"Put a whole GGUF file that this llama.cpp knows in its place, or remove {path.name}.",
-    )

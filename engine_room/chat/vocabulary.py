@@ -27,10 +27,7 @@ class Vocabulary(Protocol):
     """A model's tokens."""
 
     num_context_tokens: int
-
-    @property
-    def num_vocab(self) -> int:
-        """How many kinds of tokens there are; their ids begin at 0."""
+    num_vocab: int  # kinds of tokens; their ids begin at 0
 
     @property
     def bos(self) -> int | None:

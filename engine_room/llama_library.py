@@ -1,0 +1,66 @@
+"""llama.cpp as every engine on it needs it: started once, its log in ours, its errors at hand.
+
+Importing this loads the library. It knows no model.
+"""
+
+import ctypes
+import logging
+import threading
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import llama_cpp
+
+from engine_room.errors import Unavailable
+
+log = logging.getLogger(__name__)
+GGML_LOG_LEVEL_ERROR = 4  # ggml.h; the bindings do not carry it
+
+
+class _RecentErrors(threading.local):
+    """The last errors that llama.cpp logged on a thread: each engine has its own."""
+
+    def __init__(self) -> None:
+        self.lines: deque[str] = deque(maxlen=3)
+
+
+_recent_errors = _RecentErrors()
+
+
+@llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
+def _log(level: int, text: bytes, _user_data: Any) -> None:
+    """llama.cpp is talkative: all of it is for our debug log; errors are kept for `Unavailable` too."""
+    line = text.decode("utf-8", "replace").strip()
+    if level == GGML_LOG_LEVEL_ERROR:
+        _recent_errors.lines.append(line)
+    if line.strip("."):
+        log.debug("%s", line)
+
+
+llama_cpp.llama_log_set(_log, ctypes.c_void_p(0))
+llama_cpp.llama_backend_init()
+
+
+def load_model(path: Path, what: str, params: Any = None) -> Any:
+    """A llama_model from a GGUF; `what` it is ("chat model") is for the error, `params` the library's
+    own if there are none. Raises Unavailable."""
+    _recent_errors.lines.clear()
+    params = params or llama_cpp.llama_model_default_params()
+    model = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
+    if not model:
+        raise not_loaded(path, what)
+    vocab = llama_cpp.llama_model_get_vocab(model)
+    if llama_cpp.llama_vocab_type(vocab) == llama_cpp.LLAMA_VOCAB_TYPE_NONE:
+        llama_cpp.llama_model_free(model)  # to tokenize with it would abort the process
+        raise Unavailable(f"The {what} {path.name} has no tokenizer.", f"Remove {path.name}.")
+    return model
+
+
+def not_loaded(path: Path, what: str) -> Unavailable:
+    """The error for a model that this thread could not load, with llama.cpp's reason."""
+    why = "; ".join(_recent_errors.lines) or "llama.cpp gives no reason"
+    return Unavailable(
+        f"The {what} {path.name} cannot be loaded: {why}.",
+        f"Put a whole GGUF file that this llama.cpp knows in its place, or remove {path.name}.",
+    )
