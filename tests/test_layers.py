@@ -18,7 +18,7 @@ MODULES = {
 }
 MODULES["openai_api"] = PROJECT_DIR / "openai_api.py"
 FLOORS = [
-    {"errors", "folders", "settings", "schemas", "schemas_chat", "standard_voices"},
+    {"cores", "errors", "folders", "settings", "schemas", "schemas_chat", "standard_voices"},
     {"jobs", "encoding", "catalogue", "voices", "recordings", "speech_text"}
     | {
         "chat.grammar",
@@ -63,7 +63,7 @@ OWNERS = {
     "av": {"encoding"},
     "pydub": {"encoding"},
     "jinja2": {"chat.format"},
-    "psutil": {"chat.engine"},
+    "psutil": {"chat.engine", "cores"},
     "TTS": {"speech_xtts"},
     "torch": {"speech_xtts"},
 }
