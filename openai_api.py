@@ -44,6 +44,7 @@ from engine_room.chat import format as chat_format
 from engine_room.chat.answer import ChatAnswer
 from engine_room.chat.engine import chat_engine
 from engine_room.chat.turn import ChatTurn
+from engine_room.cores import Cores
 from engine_room.door import Door
 from engine_room.encoding import FORMATS
 from engine_room.errors import (
@@ -70,6 +71,8 @@ VERSION = "0.1.0"
 # programs: spinning as by default 165 and 13, this 155 and 31, not at all 50 and 75. Read when the OpenMP
 # library loads.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+# The same for Intel's OpenMP, in milliseconds; CTranslate2 brings that on Windows, GNU's on Linux.
+os.environ.setdefault("KMP_BLOCKTIME", "1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +116,15 @@ def make_engines(settings: Settings) -> Engines:
     """The engines of one server, not yet open."""
     catalogue = Catalogue(settings)
     recordings = Recordings(settings)
+    cores = Cores()  # one budget for all three
     return Engines(
         settings=settings,
         catalogue=catalogue,
         voices=Voices(settings),
         recordings=recordings,
-        chat=chat_engine(settings, catalogue),
-        speech=speech_engine(settings, recordings),
-        transcription=transcription_engine(settings, catalogue),
+        chat=chat_engine(settings, catalogue, cores),
+        speech=speech_engine(settings, recordings, cores),
+        transcription=transcription_engine(settings, catalogue, cores),
     )
 
 

@@ -39,7 +39,9 @@ def busy_elsewhere_s() -> float:
     if hasattr(os, "nice") and os.nice(0) > 0:
         kinds.append("nice")
     busy_s = sum(getattr(times, kind, 0.0) for times in each for kind in kinds)
-    return float(busy_s) - time.process_time()  # all our threads, not those of ours that were started
+    return (
+        float(busy_s) - time.process_time()
+    )  # all our threads, not those of ours that were started
 
 
 class Cores:

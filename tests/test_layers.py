@@ -22,6 +22,7 @@ FLOORS = [
     {"jobs", "encoding", "catalogue", "voices", "recordings", "speech_text"}
     | {
         "chat.grammar",
+        "chat.options",
         "chat.turn",
         "chat.format",
         "chat.answer",
@@ -60,6 +61,7 @@ OWNERS = {
     "llguidance": {"chat.grammar"},
     "hibari": {"speech_light"},
     "faster_whisper": {"transcription_whisper"},
+    "ctranslate2": {"transcription_whisper"},
     "av": {"encoding"},
     "pydub": {"encoding"},
     "jinja2": {"chat.format"},

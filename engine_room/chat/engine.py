@@ -6,7 +6,6 @@ the running answers are done, and loads that in its place.
 """
 
 import logging
-import os
 import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -20,9 +19,11 @@ from engine_room.catalogue import Catalogue, ChatFile
 from engine_room.chat.cache import PrefixCache, num_held
 from engine_room.chat.format import PromptTemplate, StopStrings
 from engine_room.chat.grammar import Constraint, Constraints
+from engine_room.chat.options import model_options
 from engine_room.chat.scheduler import Scheduler
 from engine_room.chat.sequence import Sequence, Tally
 from engine_room.chat.turn import ChatTurn, Finish, FinishReason, Text
+from engine_room.cores import Cores
 from engine_room.errors import ApiError, ContextLengthExceeded, InternalError, ShuttingDown
 from engine_room.jobs import Done, Engine, Failed, Inbox, Job, Serve
 from engine_room.settings import Settings
@@ -39,11 +40,13 @@ RESERVE_TOKENS = 64
 FREE_MEMORY_SHARE = 0.1
 
 
-def chat_engine(settings: Settings, catalogue: Catalogue) -> Engine[ChatTurn]:
+def chat_engine(
+    settings: Settings, catalogue: Catalogue, cores: Cores | None = None
+) -> Engine[ChatTurn]:
     """The engine, not yet open."""
 
     def load() -> Serve[ChatTurn]:
-        chat = Chat(settings)
+        chat = Chat(settings, cores)
         chat.use(catalogue.chat(""))
         return chat.serve
 
@@ -53,8 +56,11 @@ def chat_engine(settings: Settings, catalogue: Catalogue) -> Engine[ChatTurn]:
 class Chat:
     """The model in memory, and the conversations it continues. Belongs to the engine's thread."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, cores: Cores | None = None) -> None:
         self._settings = settings
+        self._cores = cores or Cores()
+        self._max_threads = settings.chat_threads or self._cores.total
+        self._default: ChatFile | None = None  # the first one that is used
         self._file: ChatFile | None = None
         self._model: LlamaModel
         self._inbox: Inbox[ChatTurn]
@@ -69,21 +75,29 @@ class Chat:
         from engine_room.chat import llama  # late: the server answers before this library is loaded
 
         self._unload()
+        self._default = self._default or file
         started = time.perf_counter()
         max_running = self._settings.chat_parallel
         num_ids = max_running + NUM_PAST_IDS
-        self._model = model = llama.LlamaModel(
-            file.path,
-            self._settings.chat_context_tokens,
+        file_bytes = file.path.stat().st_size if file.path.is_file() else 0
+        options = model_options(
+            self._settings,
             num_ids,
-            self._settings.chat_threads or os.cpu_count() or 1,
+            self._max_threads,
+            free_bytes=psutil.virtual_memory().available - file_bytes,
+            is_default=file == self._default,
         )
+        self._model = model = llama.LlamaModel(file.path, options)
         self._template = PromptTemplate(model.template, model.bos_text, model.eos_text)
         self._scheduler = Scheduler(max_running, llama.MAX_BATCH_TOKENS)
         self._cache = PrefixCache(model, num_ids, self._cache_bytes())
         self._constraints = Constraints(model)
         self._file = file
-        log.info("chat model %s loaded in %.1f s", file.id, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        log.info(
+            "chat model %s loaded in %.1f s; its context is %d tokens (it was trained on %d)",
+            *(file.id, seconds, model.num_context_tokens, model.num_trained_tokens),
+        )
 
     def _unload(self) -> None:
         if self._file:
@@ -99,6 +113,8 @@ class Chat:
         """Answer what comes into the inbox until it is closed."""
         self._inbox = inbox
         while not (inbox.closed and self._is_idle and not self._compiling):
+            if self._is_idle:
+                self._cores.stop("chat")
             num_wanted = self._scheduler.num_wanted - len(self._jobs) - len(self._compiling)
             self._jobs += inbox.take(num_wanted, wait=self._is_idle)
             try:
@@ -119,6 +135,8 @@ class Chat:
         batch = self._scheduler.plan()
         if not batch:
             return
+        self._cores.start("chat", self._max_threads)
+        self._model.use_threads(self._num_threads())
         started = time.perf_counter()
         if not self._model.decode([_slice(sequence, count) for sequence, count in batch]):
             self._make_room()
@@ -130,6 +148,13 @@ class Chat:
             sequence.num_decoded += count
             if sequence.num_pending == 0:
                 self._draw(sequence, end - 1)
+
+    def _num_threads(self) -> int:
+        """A share of the cores; for a seed always the same, for with flash attention the last bits of a
+        logit depend on it (from 512 tokens on)."""
+        if all(sequence.is_seeded for sequence in self._scheduler.running):
+            return self._max_threads
+        return self._cores.share("chat")
 
     # ------------------------------------------------------------ in
 
