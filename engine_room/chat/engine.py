@@ -122,6 +122,7 @@ class Chat:
             except Exception:
                 log.exception("the chat model failed")
                 self._fail_all()
+        self._cores.stop("chat")
         self._forget_all()
 
     @property
