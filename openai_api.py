@@ -46,6 +46,7 @@ from engine_room.chat import format as chat_format
 from engine_room.chat.answer import ChatAnswer
 from engine_room.chat.engine import chat_engine
 from engine_room.chat.turn import DetokenizeTurn, GenerationTurn, ModelTurn
+from engine_room.cores import Cores
 from engine_room.door import Door
 from engine_room.embedding import embedding_engine
 from engine_room.embedding_format import embeddings_body, embeddings_turn
@@ -77,6 +78,8 @@ VERSION = "0.1.0"
 # programs: spinning as by default 165 and 13, this 155 and 31, not at all 50 and 75. Read when the OpenMP
 # library loads.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+# The same for Intel's OpenMP, in milliseconds; CTranslate2 brings that on Windows, GNU's on Linux.
+os.environ.setdefault("KMP_BLOCKTIME", "1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,15 +125,16 @@ def make_engines(settings: Settings) -> Engines:
     """The engines of one server, not yet open."""
     catalogue = Catalogue(settings)
     recordings = Recordings(settings)
+    cores = Cores()  # one budget for all three
     return Engines(
         settings=settings,
         catalogue=catalogue,
         voices=Voices(settings),
         recordings=recordings,
-        chat=chat_engine(settings, catalogue),
-        embeddings=embedding_engine(settings),
-        speech=speech_engine(settings, recordings),
-        transcription=transcription_engine(settings, catalogue),
+        chat=chat_engine(settings, catalogue, cores),
+        embeddings=embedding_engine(settings, cores),
+        speech=speech_engine(settings, recordings, cores),
+        transcription=transcription_engine(settings, catalogue, cores),
     )
 
 

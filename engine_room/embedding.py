@@ -7,7 +7,6 @@ ones are done, and loads that in its place.
 """
 
 import logging
-import os
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine_room.catalogue import EmbeddingFile
+from engine_room.cores import Cores
 from engine_room.embedding_turn import EmbeddingResult, EmbeddingTurn, Input, Vectors, place
 from engine_room.errors import ApiError, InternalError, InvalidRequest, ShuttingDown, Unavailable
 from engine_room.jobs import Done, Engine, Failed, Inbox, Job, Serve
@@ -28,20 +28,15 @@ log = logging.getLogger(__name__)
 MAX_OPEN = 64  # requests that take turns; the others wait
 
 
-def embedding_engine(settings: Settings) -> Engine[EmbeddingTurn]:
+def embedding_engine(settings: Settings, cores: Cores | None = None) -> Engine[EmbeddingTurn]:
     """The engine, not yet open. It is ready without a model: that is loaded at the first turn."""
 
     def load() -> Serve[EmbeddingTurn]:
         from engine_room import embedding_llama  # noqa: F401  late; said now if it is missing
 
-        return Embeddings().serve
+        return Embeddings(cores).serve
 
     return Engine("embeddings", load, settings.max_queued)
-
-
-def num_threads() -> int:
-    """How many threads the next batch may use. The one place for it: a budget of cores goes here."""
-    return os.cpu_count() or 1
 
 
 @dataclass(slots=True)
@@ -69,7 +64,8 @@ class Reading:
 class Embeddings:
     """The model in memory, and the turns it works at. Belongs to the engine's thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, cores: Cores | None = None) -> None:
+        self._cores = cores or Cores()
         self._file: EmbeddingFile | None = None
         self._model: EmbeddingModel
         self._inbox: Inbox[EmbeddingTurn]
@@ -121,7 +117,8 @@ class Embeddings:
         if not batch:
             return
         inputs = [reading.inputs[index] for reading, index in batch]
-        vectors = self._model.embed(inputs, num_threads())
+        with self._cores.working("embeddings"):
+            vectors = self._model.embed(inputs, self._cores.share("embeddings"))
         for (reading, index), vector in zip(batch, vectors, strict=True):
             reading.vectors[index] = vector
             reading.num_done += 1

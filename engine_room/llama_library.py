@@ -59,8 +59,12 @@ def load_model(path: Path, what: str, params: Any = None) -> Any:
 
 def not_loaded(path: Path, what: str) -> Unavailable:
     """The error for a model that this thread could not load, with llama.cpp's reason."""
-    why = "; ".join(_recent_errors.lines) or "llama.cpp gives no reason"
     return Unavailable(
-        f"The {what} {path.name} cannot be loaded: {why}.",
+        f"The {what} {path.name} cannot be loaded: {reason()}.",
         f"Put a whole GGUF file that this llama.cpp knows in its place, or remove {path.name}.",
     )
+
+
+def reason() -> str:
+    """What llama.cpp said last on this thread, of the errors since the last model was loaded."""
+    return "; ".join(_recent_errors.lines) or "llama.cpp gives no reason"

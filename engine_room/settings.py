@@ -7,13 +7,13 @@ A setting `some_name` is the environment variable `SOME_NAME`, the same line in 
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 
 
-def _in_project(path: Path) -> Path:
+def in_project(path: Path) -> Path:
     """A relative folder is meant from the project's folder, wherever the server is started."""
     return path if path.is_absolute() else PROJECT_DIR / path
 
@@ -24,9 +24,10 @@ def _split_keys(value: object) -> object:
     return value
 
 
-Folder = Annotated[Path, AfterValidator(_in_project)]
+Folder = Annotated[Path, AfterValidator(in_project)]
 Keys = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_keys)]
 Count = Annotated[int, Field(ge=0)]
+Factor = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Settings(BaseSettings):
@@ -72,10 +73,11 @@ class Settings(BaseSettings):
         description="model that answers for names without a file of their own; empty: the bundled one",
     )
     chat_parallel: int = Field(8, ge=1, le=64, description="answers written at the same time")
-    chat_context_tokens: int = Field(
-        8192,
-        ge=64,
-        description="context in tokens, at most; less where the model was trained on less",
+    chat_context_tokens: Count = Field(
+        0,
+        le=100_000_000,
+        description="context in tokens, at most what the model was trained on; 0: that, as far as a quarter "
+        "of the free memory holds it twice",
     )
     chat_max_tokens: Count = Field(
         0,
@@ -86,7 +88,38 @@ class Settings(BaseSettings):
         ge=-1,
         description="megabytes of RAM for past prompts; -1: a tenth of what is free at the start",
     )
-    chat_threads: Count = Field(0, description="threads of the chat model; 0: one per core")
+    chat_threads: Count = Field(
+        0,
+        description="threads of the chat model at most; 0: one per core; fewer while others compute",
+    )
+    chat_gpu_layers: int = Field(
+        -1, ge=-1, description="layers of the chat model on the GPU, if there is one; -1: all"
+    )
+    chat_flash_attention: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="flash attention: `auto` (where the model and the device can), `on`, `off`",
+    )
+    chat_kv_type: Literal["f16", "q8_0", "q4_0"] = Field(
+        "f16",
+        description="how conversations are held in memory: `f16`, `q8_0` (half as large), `q4_0` (a quarter)",
+    )
+    chat_lora: Keys = Field(
+        (),
+        description="comma-separated LoRA files (GGUF) of the default chat model; `file=0.5`: half as strong",
+    )
+    chat_rope_scaling: Literal["model", "none", "linear", "yarn"] = Field(
+        "model",
+        description="how the default chat model's context is stretched: as its file says (`model`), `none`, "
+        "`linear`, `yarn`; the last two reach `CHAT_CONTEXT_TOKENS`",
+    )
+    chat_rope_freq_base: Factor = Field(
+        0, description="RoPE base frequency of the default chat model; 0: its own"
+    )
+    chat_rope_freq_scale: Factor = Field(
+        0,
+        le=1,
+        description="RoPE frequency scale of the default chat model (0.25: four times as far); 0: its own",
+    )
 
     embedding_model: str = Field(
         "",
@@ -100,5 +133,33 @@ class Settings(BaseSettings):
     audio_keep_mb: Count = Field(500, description="megabytes of speech kept; 0 keeps nothing")
 
     transcription_threads: Count = Field(
-        0, description="threads of the transcription model; 0: one per core"
+        0,
+        description="threads of the transcription model; 0: one per core, half as many while others compute",
     )
+
+    @field_validator("chat_context_tokens")
+    @classmethod
+    def _is_a_context(cls, value: int) -> int:
+        if 0 < value < 64:
+            raise ValueError(
+                f"{value} tokens hold no conversation: 0 (the model's own), or 64 at least"
+            )
+        return value
+
+    @field_validator("chat_kv_type")
+    @classmethod
+    def _has_flash_attention(cls, value: str, info: ValidationInfo) -> str:
+        if value != "f16" and info.data.get("chat_flash_attention") == "off":
+            raise ValueError(
+                f"{value} needs CHAT_FLASH_ATTENTION=auto or on; without it only f16 works"
+            )
+        return value
+
+    @field_validator("chat_rope_freq_scale")
+    @classmethod
+    def _is_used(cls, value: float, info: ValidationInfo) -> float:
+        if value and info.data.get("chat_rope_scaling") == "none":
+            raise ValueError(
+                "a scale does nothing with CHAT_ROPE_SCALING=none: set that to linear or yarn"
+            )
+        return value

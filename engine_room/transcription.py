@@ -1,14 +1,15 @@
 """The transcription engine: one thread that writes down what is said."""
 
-import os
-
 from engine_room.catalogue import Catalogue
+from engine_room.cores import Cores
 from engine_room.jobs import Engine, Serve, serially
 from engine_room.settings import Settings
 from engine_room.transcription_turn import TranscriptionTurn
 
 
-def transcription_engine(settings: Settings, catalogue: Catalogue) -> Engine[TranscriptionTurn]:
+def transcription_engine(
+    settings: Settings, catalogue: Catalogue, cores: Cores | None = None
+) -> Engine[TranscriptionTurn]:
     """The engine, not yet open."""
 
     def load() -> Serve[TranscriptionTurn]:
@@ -16,7 +17,7 @@ def transcription_engine(settings: Settings, catalogue: Catalogue) -> Engine[Tra
         # Late: the server answers before this library is loaded.
         from engine_room.transcription_whisper import WhisperModel
 
-        num_threads = settings.transcription_threads or os.cpu_count() or 1
-        return serially(WhisperModel(folder, num_threads).answer)
+        model = WhisperModel(folder, settings.transcription_threads, cores)
+        return serially(model.answer)
 
     return Engine("transcription", load, settings.max_queued)

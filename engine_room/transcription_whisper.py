@@ -1,13 +1,15 @@
 """The only importer of faster-whisper: sound to segments."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import ctranslate2
 import faster_whisper
 import numpy as np
 
+from engine_room.cores import Cores
 from engine_room.encoding import Samples, decode
 from engine_room.errors import UnsupportedValue
 from engine_room.jobs import Done, Event, Job
@@ -17,17 +19,36 @@ from engine_room.transcription_turn import TranscriptionTurn
 RATE_HZ = 16_000
 FRAMES_PER_S = 100
 WINDOW_S = 120
+PART = "transcription"
+MAX_TWICE_BYTES = 1_000_000_000
 # What OpenAI does at temperature 0: try again, warmer, while the text is repetitive or unlikely.
 WARMER = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
 class WhisperModel:
-    """A faster-whisper model on the CPU, in 8-bit integers. Belongs to one thread."""
+    """A faster-whisper model on the CPU, in 8-bit integers. Belongs to one thread.
 
-    def __init__(self, folder: Path, num_threads: int) -> None:
-        self._model = faster_whisper.WhisperModel(
-            str(folder), device="cpu", compute_type="int8", cpu_threads=num_threads
-        )
+    CTranslate2 fixes the number of threads when it loads. So beside the network with all of them a second
+    one is loaded, with half, at the first 30 s of sound for which the budget of cores does not give all.
+    Not when the file is over MAX_TWICE_BYTES (the memory), nor when `num_threads` fixes the number.
+    """
+
+    def __init__(self, folder: Path, num_threads: int = 0, cores: Cores | None = None) -> None:
+        self._cores = cores or Cores()
+        self._all_threads = num_threads or self._cores.total
+        is_small = (folder / "model.bin").stat().st_size <= MAX_TWICE_BYTES
+        is_fixed = num_threads > 0 or not is_small
+        self._few_threads = self._all_threads if is_fixed else max(1, self._all_threads // 2)
+        self._model = _Whisper(folder, self._all_threads, self._num_threads)
+
+    @property
+    def num_threads(self) -> int:
+        """How many threads the last 30 s were decoded with."""
+        return int(self._model.num_threads)
+
+    def _num_threads(self) -> int:
+        share = self._cores.share(PART)
+        return self._all_threads if share >= self._all_threads else self._few_threads
 
     def answer(self, job: Job[TranscriptionTurn]) -> Iterator[Event]:
         """A Segment for each stretch of speech as soon as it is decoded, then Done with what was Heard.
@@ -37,6 +58,10 @@ class WhisperModel:
         memory does not grow. Raises InvalidAudio, and UnsupportedValue for a language the model does
         not know.
         """
+        with self._cores.working(PART, self._all_threads):
+            yield from self._segments(job)
+
+    def _segments(self, job: Job[TranscriptionTurn]) -> Iterator[Event]:
         turn = job.turn
         language = self._language(turn.language)
         sound = decode(turn.data, RATE_HZ, lambda: job.cancelled)
@@ -71,6 +96,29 @@ class WhisperModel:
         if code not in self._model.supported_languages:
             raise UnsupportedValue("language", name, sorted(self._model.supported_languages))
         return code
+
+
+class _Whisper(faster_whisper.WhisperModel):  # type: ignore[misc]
+    """faster-whisper with a network for each number of threads asked for, loaded at the first need."""
+
+    model: Any
+
+    def __init__(self, folder: Path, num_threads: int, wanted_threads: Callable[[], int]) -> None:
+        super().__init__(str(folder), device="cpu", compute_type="int8", cpu_threads=num_threads)
+        self._folder = folder
+        self._wanted_threads = wanted_threads
+        self._networks = {num_threads: self.model}
+        self.num_threads = num_threads
+
+    def encode(self, features: Any) -> Any:
+        """What the library calls first for each 30 s; what follows uses the network set here."""
+        self.num_threads = wanted = self._wanted_threads()
+        if wanted not in self._networks:
+            self._networks[wanted] = ctranslate2.models.Whisper(
+                str(self._folder), device="cpu", compute_type="int8", intra_threads=wanted
+            )
+        self.model = self._networks[wanted]
+        return super().encode(features)
 
 
 def windows(samples: Samples, rate_hz: int) -> Iterator[tuple[int, int]]:

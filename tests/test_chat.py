@@ -1,8 +1,9 @@
 """The chat engine with the real bundled model: turns in, text out, many at once, and every way to end."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
@@ -15,6 +16,7 @@ from engine_room.chat.cache import MIN_GAIN_TOKENS
 from engine_room.chat.engine import Chat, chat_engine
 from engine_room.chat.format import turn_from
 from engine_room.chat.turn import ChatResult, ChatTurn, Finish, ModelTurn, Text
+from engine_room.cores import Cores
 from engine_room.errors import (
     ApiError,
     ContextLengthExceeded,
@@ -175,6 +177,43 @@ def test_the_same_seed_gives_the_same_text_whatever_was_said_between(
     run(engine, turn(file, "Something else entirely, please.", max_tokens=3))
     assert text_of(run(engine, turn(file, **seeded))[0]) == first
     assert text_of(run(engine, turn(file, **(seeded | {"seed": 43})))[0]) != first
+
+
+def test_a_seed_gives_the_same_text_however_busy_the_machine_is(file: ChatFile) -> None:
+    now_s, busy_s = [0.0], [0.0]
+    cores = Cores(2, elsewhere_s=lambda: busy_s[0], clock=lambda: now_s[0])
+    settings = ROOMY.model_copy(update={"chat_threads": 0})
+    seeded = turn(file, "Go on: " + "one more word, " * 150, seed=42, temperature=1, max_tokens=20)
+    with running(Chat(settings, cores), file) as engine:
+        run(engine, seeded)
+        alone = text_of(run(engine, seeded)[0])
+        now_s[0], busy_s[0] = 100.0, 200.0  # two cores all the time
+        assert text_of(run(engine, seeded)[0]) == alone
+
+
+def test_chat_has_all_cores_while_it_writes_alone_one_beside_another_and_none_while_idle(
+    file: ChatFile,
+) -> None:
+    cores = Cores(2, elsewhere_s=lambda: 0.0, clock=lambda: 0.0)
+    chat = Chat(SETTINGS.model_copy(update={"chat_threads": 0}), cores)
+    shares: list[int] = []
+    with running(chat, file) as engine:
+        for others in (nullcontext(), cores.working("transcription")):
+            with others:
+                ended = threading.Event()
+
+                def deliver(event: Event, ended: threading.Event = ended) -> None:
+                    if isinstance(event, Text):
+                        shares.append(cores.share("chat"))
+                    else:
+                        ended.set()
+
+                engine.submit(turn(file, max_tokens=3), deliver)
+                assert ended.wait(30)
+    assert set(shares[:2]) == {2}
+    assert set(shares[-2:]) == {1}
+    with pytest.raises(ValueError, match="chat does not work"):
+        cores.share("chat")
 
 
 def test_text_ends_before_a_stop_string(engine: Engine[ChatTurn], file: ChatFile) -> None:

@@ -1,12 +1,17 @@
 """The real bundled model: tokens, memory, sampling."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+import gguf
+import numpy as np
 import pytest
 
 from engine_room.catalogue import Catalogue
 from engine_room.chat.llama import MAX_BATCH_TOKENS, LlamaModel, Slice
+from engine_room.chat.options import KvType, Lora, ModelOptions, Rope
 from engine_room.chat.turn import Sampling
 from engine_room.errors import Unavailable
 from engine_room.settings import Settings
@@ -23,7 +28,7 @@ def path() -> Path:
 
 @pytest.fixture(scope="module")
 def model(path: Path) -> Iterator[LlamaModel]:
-    model = LlamaModel(path, max_context_tokens=700, num_sequences=NUM_IDS, num_threads=1)
+    model = LlamaModel(path, ModelOptions(num_sequences=NUM_IDS, context_tokens=700))
     yield model
     model.close()
 
@@ -89,7 +94,7 @@ def test_the_context_is_what_was_asked_for_or_what_the_model_was_trained_on(
     model: LlamaModel, path: Path
 ) -> None:
     assert model.num_context_tokens == 700
-    large = LlamaModel(path, max_context_tokens=100_000, num_sequences=1, num_threads=1)
+    large = LlamaModel(path, ModelOptions(context_tokens=100_000))
     assert large.num_context_tokens == 8192
     assert large.num_pool_tokens == 2 * 8192
     large.close()
@@ -169,7 +174,7 @@ def test_a_broken_file_is_unavailable_and_named(tmp_path: Path, content: bytes) 
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(content)
     with pytest.raises(Unavailable) as caught:
-        LlamaModel(broken, 512, 1, 1)
+        LlamaModel(broken, ModelOptions())
     assert "The chat model broken.gguf cannot be loaded" in caught.value.reason
     assert "gives no reason" not in caught.value.reason
     assert "broken.gguf" in (caught.value.mend or "")
@@ -180,9 +185,140 @@ def test_a_half_downloaded_file_is_unavailable(tmp_path: Path, path: Path) -> No
     with path.open("rb") as source:
         half.write_bytes(source.read(20_000_000))
     with pytest.raises(Unavailable, match=r"half\.gguf cannot be loaded"):
-        LlamaModel(half, 512, 1, 1)
+        LlamaModel(half, ModelOptions())
 
 
 def test_a_missing_file_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match=r"gone\.gguf cannot be loaded"):
-        LlamaModel(tmp_path / "gone.gguf", 512, 1, 1)
+        LlamaModel(tmp_path / "gone.gguf", ModelOptions())
+
+
+# ------------------------------------------------------------ options
+
+
+@contextmanager
+def loaded(path: Path, options: ModelOptions) -> Iterator[LlamaModel]:
+    model = LlamaModel(path, options)
+    yield model
+    model.close()
+
+
+SMALL = ModelOptions(num_sequences=NUM_IDS, context_tokens=512)
+PROMPT = "The capital of France is"
+
+
+@pytest.mark.parametrize(("kv_type", "share"), [("q8_0", 0.53), ("q4_0", 0.28)])
+def test_a_smaller_kind_of_memory_is_smaller_and_still_knows_the_capital(
+    model: LlamaModel, path: Path, kv_type: KvType, share: float
+) -> None:
+    assert text_of(model, continued(model, PROMPT, GREEDY, 1)) == " Paris"
+    full_size = model.save(0).nbytes
+    with loaded(path, replace(SMALL, kv_type=kv_type)) as small:
+        assert text_of(small, continued(small, PROMPT, GREEDY, 1)) == " Paris"
+        assert small.save(0).nbytes == pytest.approx(share * full_size, rel=0.05)
+
+
+def test_the_context_is_the_models_own_as_far_as_an_eighth_of_the_memory_holds_it(
+    path: Path,
+) -> None:
+    with loaded(path, ModelOptions()) as model:
+        assert model.num_context_tokens == model.num_trained_tokens == 8192
+    # Two conversations of 4096 tokens, 30 layers, 3 heads of 64 keys and 64 values, two bytes each.
+    eighth = 2 * 4096 * 30 * 3 * (64 + 64) * 2
+    with loaded(path, ModelOptions(free_bytes=8 * eighth)) as model:
+        assert model.num_context_tokens == 4096
+
+
+def test_a_context_that_does_not_fit_the_memory_is_unavailable_with_both_numbers(
+    path: Path,
+) -> None:
+    with pytest.raises(Unavailable) as caught:
+        LlamaModel(path, ModelOptions(context_tokens=8192, free_bytes=1e8))
+    assert caught.value.reason == (
+        "2 conversations of 8,192 tokens take 0.4 GB of memory; 0.1 GB are free."
+    )
+    assert "CHAT_CONTEXT_TOKENS" in (caught.value.mend or "")
+
+
+@pytest.mark.parametrize(
+    "rope", [Rope("yarn"), Rope("linear"), Rope(freq_scale=0.5), Rope(freq_base=400_000)]
+)
+def test_scaled_positions_reach_further_than_the_model_was_trained(path: Path, rope: Rope) -> None:
+    with loaded(path, ModelOptions(context_tokens=16_384, rope=rope)) as stretched:
+        assert stretched.num_context_tokens == 16_384
+        tokens = stretched.tokenize("word " * 20)[:20]
+        assert stretched.decode([Slice(0, 16_300, tokens, wants_logits=True)])
+
+
+def test_scaled_positions_change_what_the_model_says(model: LlamaModel, path: Path) -> None:
+    prompt = "One, two, three, four, five, six, seven, eight, nine, ten, eleven,"
+    plain = continued(model, prompt, GREEDY, 12)
+    with loaded(path, replace(SMALL, rope=Rope(freq_base=500))) as scaled:
+        assert continued(scaled, prompt, GREEDY, 12) != plain
+    with loaded(path, replace(SMALL, rope=Rope("none"))) as same:
+        assert continued(same, prompt, GREEDY, 12) == plain
+
+
+def test_flash_attention_on_is_what_auto_is_on_the_cpu(path: Path) -> None:
+    drawn = []
+    for flash_attention in ("auto", "on", "off"):
+        with loaded(path, replace(SMALL, flash_attention=flash_attention)) as model:
+            assert text_of(model, continued(model, PROMPT, GREEDY, 1)) == " Paris"
+            drawn.append(model.save(0))
+    assert drawn[0].shape == drawn[1].shape
+    assert drawn[0].shape != drawn[2].shape or not np.array_equal(drawn[0], drawn[2])
+    assert np.array_equal(drawn[0], drawn[1])
+
+
+def adapter(path: Path, strength: float, architecture: str = "llama") -> Path:
+    """A LoRA of rank 1 on one layer of the bundled model."""
+    writer = gguf.GGUFWriter(path, architecture)
+    writer.add_type("adapter")
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", 1.0)
+    random = np.random.default_rng(3)
+    for name, shape in (("lora_a", (1, 1536)), ("lora_b", (576, 1))):
+        values = strength * random.standard_normal(shape)
+        writer.add_tensor(f"blk.29.ffn_down.weight.{name}", values.astype(np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def test_an_adapter_changes_what_the_model_says_as_strongly_as_it_is_told(
+    model: LlamaModel, path: Path, tmp_path: Path
+) -> None:
+    lora = adapter(tmp_path / "tiny.gguf", strength=2.0)
+    plain = continued(model, PROMPT, GREEDY, 8)
+    drawn = []
+    for scale in (1.0, -1.0, 0.0):
+        with loaded(path, replace(SMALL, loras=(Lora(lora, scale),))) as adapted:
+            drawn.append(continued(adapted, PROMPT, GREEDY, 8))
+    assert drawn[0] != plain
+    assert drawn[1] not in (plain, drawn[0])
+    assert drawn[2] == plain
+
+
+def test_an_adapter_that_is_missing_or_none_is_unavailable_and_named(
+    path: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(b"GGUF and no more")
+    other = adapter(tmp_path / "other.gguf", 1.0, architecture="gpt2")
+    for file in (tmp_path / "gone.gguf", tmp_path, broken, other, path):
+        with pytest.raises(Unavailable, match="cannot be used: ") as caught:
+            LlamaModel(path, replace(SMALL, loras=(Lora(file),)))
+        assert str(file) in caught.value.reason
+        assert "CHAT_LORA" in (caught.value.mend or "")
+
+
+def test_the_number_of_threads_changes_between_steps_and_not_what_is_said(
+    model: LlamaModel,
+) -> None:
+    said = continued(model, PROMPT, GREEDY, 6)
+    for num_threads in (2, 1, 2):
+        model.use_threads(num_threads)
+        assert continued(model, PROMPT, GREEDY, 6) == said
+    model.use_threads(1)

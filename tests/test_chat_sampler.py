@@ -15,6 +15,7 @@ from engine_room.catalogue import Catalogue
 from engine_room.chat.format import sampling_of
 from engine_room.chat.grammar import Constraints, Grammar, gbnf_grammar
 from engine_room.chat.llama import LlamaModel, Slice
+from engine_room.chat.options import ModelOptions
 from engine_room.chat.turn import Sampling
 from engine_room.errors import InvalidRequest
 from engine_room.schemas_chat import SamplingFields
@@ -33,7 +34,7 @@ TALE = "Once upon a time"
 @pytest.fixture(scope="module")
 def model() -> Iterator[LlamaModel]:
     path = Catalogue(Settings(_env_file=None)).chat("smollm2-135m-instruct").path
-    model = LlamaModel(path, max_context_tokens=512, num_sequences=1, num_threads=1)
+    model = LlamaModel(path, ModelOptions(context_tokens=512))
     yield model
     model.close()
 

@@ -1,16 +1,19 @@
 """Who runs in the next batch: those that write first, then prompts, first come first served."""
 
-from typing import Any
-
+from engine_room.chat.format import sampling_of
 from engine_room.chat.reader import AnswerReader
-from engine_room.chat.scheduler import MIN_PROMPT_TOKENS, Scheduler
+from engine_room.chat.scheduler import MIN_PROMPT_TOKENS, SEEDED_PROMPT_TOKENS, Scheduler
 from engine_room.chat.sequence import Sequence, Tally
+from engine_room.chat.turn import CompletionTurn
 from engine_room.jobs import Job
+from engine_room.schemas_chat import SamplingFields
+from tests.test_chat_format import FILE
 from tests.test_chat_sequence import Silent, tokens_of
 
 
-def sequence(num_tokens: int, num_decoded: int = 0) -> Sequence:
-    turn: Any = None
+def sequence(num_tokens: int, num_decoded: int = 0, seed: int = -1) -> Sequence:
+    sampling = sampling_of(SamplingFields(seed=seed))
+    turn = CompletionTurn(file=FILE, prompts=(), sampling=sampling, max_tokens=None)
     tally = Tally(Job(turn, print), 1, num_tokens)
     made = Sequence(tally, 0, tokens_of(range(num_tokens)), 99, Silent(), AnswerReader(0))
     made.num_decoded = num_decoded
@@ -42,6 +45,17 @@ def test_those_that_write_go_first_and_the_prompt_gets_what_a_tenth_of_a_second_
 def test_while_nobody_writes_a_batch_may_take_three_times_as_long() -> None:
     prompt = sequence(400)
     assert running(prompt).plan() == [(prompt, 300)]
+
+
+def test_a_prompt_with_a_seed_is_cut_alike_however_fast_the_machine_is() -> None:
+    prompt = sequence(400, seed=1)
+    scheduler = running(prompt)
+    for seconds in (0.1, 100.0):
+        scheduler.took(1000, seconds)
+        scheduler.took(1000, seconds)
+        assert scheduler.plan() == [(prompt, SEEDED_PROMPT_TOKENS)]
+    beside = sequence(400)
+    assert running(prompt, beside).plan() == [(prompt, 300)]
 
 
 def test_prompts_are_decoded_first_come_first_served() -> None:

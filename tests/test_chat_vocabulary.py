@@ -11,6 +11,7 @@ import pytest
 from engine_room.catalogue import Catalogue
 from engine_room.chat.format import sampling_of
 from engine_room.chat.llama import LlamaModel
+from engine_room.chat.options import ModelOptions
 from engine_room.chat.turn import ChatTurn, CompletionTurn, DetokenizeTurn, Tokenized, TokenizeTurn
 from engine_room.chat.vocabulary import (
     InfillTokens,
@@ -56,7 +57,7 @@ def with_infill_tokens(source: Path, target: Path) -> None:
 
 @pytest.fixture(scope="module")
 def model() -> Iterator[LlamaModel]:
-    model = LlamaModel(FILE.path, max_context_tokens=256, num_sequences=1, num_threads=1)
+    model = LlamaModel(FILE.path, ModelOptions(context_tokens=256))
     yield model
     model.close()
 
@@ -65,7 +66,7 @@ def model() -> Iterator[LlamaModel]:
 def infill_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LlamaModel]:
     path = tmp_path_factory.mktemp("models") / "infill.gguf"
     with_infill_tokens(FILE.path, path)
-    model = LlamaModel(path, max_context_tokens=256, num_sequences=1, num_threads=1)
+    model = LlamaModel(path, ModelOptions(context_tokens=256))
     yield model
     model.close()
     path.unlink()

@@ -19,6 +19,7 @@ MODULES = {
 MODULES["openai_api"] = PROJECT_DIR / "openai_api.py"
 FLOORS = [
     {
+        "cores",
         "errors",
         "folders",
         "gguf",
@@ -39,6 +40,7 @@ FLOORS = [
         "chat.tool_format",
         "chat.tools",
         "chat.logprobs",
+        "chat.options",
         "chat.turn",
         "chat.format",
         "chat.answer",
@@ -126,10 +128,11 @@ OWNERS = {
     "llguidance": {"chat.grammar"},
     "hibari": {"speech_light"},
     "faster_whisper": {"transcription_whisper"},
+    "ctranslate2": {"transcription_whisper"},
     "av": {"encoding"},
     "pydub": {"encoding"},
     "jinja2": {"chat.template"},
-    "psutil": {"chat.engine"},
+    "psutil": {"chat.engine", "cores"},
     "TTS": {"speech_xtts"},
     "torch": {"speech_xtts"},
 }

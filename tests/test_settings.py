@@ -92,7 +92,14 @@ def test_a_relative_folder_is_meant_from_the_project_wherever_the_server_starts(
         ("port", "many"),
         ("max_queued", "0"),
         ("audio_keep_files", "-1"),
-        ("chat_context_tokens", "0"),
+        ("chat_context_tokens", "63"),
+        ("chat_context_tokens", "-1"),
+        ("chat_gpu_layers", "-2"),
+        ("chat_kv_type", "q5_0"),
+        ("chat_flash_attention", "yes"),
+        ("chat_rope_scaling", "ntk"),
+        ("chat_rope_freq_base", "nan"),
+        ("chat_rope_freq_scale", "2"),
         ("stop_timeout_s", "-1"),
     ],
 )
@@ -103,6 +110,30 @@ def test_a_setting_out_of_range_is_refused_by_name(
     with pytest.raises(ValidationError) as caught:
         Settings(_env_file=None)
     assert caught.value.errors()[0]["loc"] == (name,)
+
+
+@pytest.mark.parametrize(
+    ("flags", "name", "said"),
+    [
+        (
+            ["--chat-kv-type=q4_0", "--chat-flash-attention=off"],
+            "chat_kv_type",
+            "q4_0 needs CHAT_FLASH_ATTENTION=auto or on",
+        ),
+        (
+            ["--chat-rope-scaling=none", "--chat-rope-freq-scale=0.5"],
+            "chat_rope_freq_scale",
+            "a scale does nothing with CHAT_ROPE_SCALING=none",
+        ),
+    ],
+)
+def test_settings_that_exclude_each_other_are_refused_by_name(
+    flags: list[str], name: str, said: str
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Settings(_env_file=None, _cli_parse_args=flags)
+    assert caught.value.errors()[0]["loc"] == (name,)
+    assert said in caught.value.errors()[0]["msg"]
 
 
 def test_the_env_file_may_hold_lines_for_other_programs(tmp_path: Path) -> None:

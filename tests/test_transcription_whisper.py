@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from engine_room.catalogue import Catalogue
+from engine_room.cores import Cores
 from engine_room.encoding import Samples, Sound, decode, encode
 from engine_room.errors import InvalidAudio, UnsupportedValue
 from engine_room.jobs import Done, Event, Job
@@ -26,9 +27,14 @@ SAID = (
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> WhisperModel:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = Settings(_env_file=None, models_dir=tmp_path_factory.mktemp("models"))
-    return WhisperModel(Catalogue(settings).whisper_dir(), num_threads=1)
+    return Catalogue(settings).whisper_dir()
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> WhisperModel:
+    return WhisperModel(folder, num_threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +98,29 @@ def test_a_language_may_have_a_region(model: WhisperModel, speech: Sound, langua
     segments, result = heard(model, job(beginning, language))
     assert "fellow americans" in text_of(segments).lower()
     assert result.language == "en"
+
+
+def test_while_others_compute_it_takes_half_of_the_cores_and_writes_the_same(
+    folder: Path, spoken: Sound
+) -> None:
+    cores = Cores(2, elsewhere_s=lambda: 0.0)
+    model = WhisperModel(folder, cores=cores)
+    alone, _ = heard(model, job(spoken))
+    assert model.num_threads == 2
+    with cores.working("chat"):
+        beside, _ = heard(model, job(spoken))
+        assert model.num_threads == 1
+    assert text_of(beside) == text_of(alone)
+    heard(model, job(spoken))
+    assert model.num_threads == 2
+
+
+def test_a_fixed_number_of_threads_stays(folder: Path, spoken: Sound) -> None:
+    cores = Cores(4, elsewhere_s=lambda: 0.0)
+    model = WhisperModel(folder, 2, cores)
+    with cores.working("chat"), cores.working("speech"):
+        heard(model, job(spoken))
+        assert model.num_threads == 2
 
 
 @pytest.mark.parametrize("level", [0.0, 0.001])

@@ -6,7 +6,6 @@ the running answers are done, and loads that in its place.
 """
 
 import logging
-import os
 import time
 from collections import deque
 from collections.abc import Callable
@@ -20,10 +19,12 @@ import psutil
 from engine_room.catalogue import Catalogue, ChatFile
 from engine_room.chat.cache import PrefixCache, num_held
 from engine_room.chat.logprobs import token_logprob
+from engine_room.chat.options import model_options
 from engine_room.chat.preparation import Preparation, Prepared, is_quick
 from engine_room.chat.scheduler import Scheduler
 from engine_room.chat.sequence import Sequence, Tally
 from engine_room.chat.turn import Finish, FinishReason, GenerationTurn, Item, ModelTurn, Text
+from engine_room.cores import Cores
 from engine_room.errors import ApiError, InternalError, ShuttingDown
 from engine_room.jobs import Done, Engine, Failed, Inbox, Job, Serve
 from engine_room.settings import Settings
@@ -43,11 +44,13 @@ NUM_PREPARERS = 2
 FREE_MEMORY_SHARE = 0.1
 
 
-def chat_engine(settings: Settings, catalogue: Catalogue) -> Engine[ModelTurn]:
+def chat_engine(
+    settings: Settings, catalogue: Catalogue, cores: Cores | None = None
+) -> Engine[ModelTurn]:
     """The engine, not yet open."""
 
     def load() -> Serve[ModelTurn]:
-        chat = Chat(settings)
+        chat = Chat(settings, cores)
         chat.use(catalogue.chat(""))
         return chat.serve
 
@@ -57,8 +60,11 @@ def chat_engine(settings: Settings, catalogue: Catalogue) -> Engine[ModelTurn]:
 class Chat:
     """The model in memory, and the conversations it continues. Belongs to the engine's thread."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, cores: Cores | None = None) -> None:
         self._settings = settings
+        self._cores = cores or Cores()
+        self._max_threads = settings.chat_threads or self._cores.total
+        self._default: ChatFile | None = None  # the first one that is used
         self._file: ChatFile | None = None
         self._model: LlamaModel
         self._inbox: Inbox[ModelTurn]
@@ -74,20 +80,28 @@ class Chat:
         from engine_room.chat import llama  # late: the server answers before this library is loaded
 
         self._unload()
+        self._default = self._default or file
         started = time.perf_counter()
         max_running = self._settings.chat_parallel
         num_ids = max_running + NUM_PAST_IDS
-        self._model = model = llama.LlamaModel(
-            file.path,
-            self._settings.chat_context_tokens,
+        file_bytes = file.path.stat().st_size if file.path.is_file() else 0
+        options = model_options(
+            self._settings,
             num_ids,
-            self._settings.chat_threads or os.cpu_count() or 1,
+            self._max_threads,
+            free_bytes=psutil.virtual_memory().available - file_bytes,
+            is_default=file == self._default,
         )
+        self._model = model = llama.LlamaModel(file.path, options)
         self._preparation = Preparation(model)
         self._scheduler = Scheduler(max_running, llama.MAX_BATCH_TOKENS)
         self._cache = PrefixCache(model, num_ids, self._cache_bytes())
         self._file = file
-        log.info("chat model %s loaded in %.1f s", file.id, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        log.info(
+            "chat model %s loaded in %.1f s; its context is %d tokens (it was trained on %d)",
+            *(file.id, seconds, model.num_context_tokens, model.num_trained_tokens),
+        )
 
     def _unload(self) -> None:
         if self._file:
@@ -103,6 +117,8 @@ class Chat:
         """Answer what comes into the inbox until it is closed."""
         self._inbox = inbox
         while not (inbox.closed and self._is_idle and not self._preparing):
+            if self._is_idle:
+                self._cores.stop("chat")
             num_wanted = self._scheduler.num_wanted - len(self._jobs) - len(self._preparing)
             self._jobs += inbox.take(num_wanted, wait=self._is_idle)
             try:
@@ -110,6 +126,7 @@ class Chat:
             except Exception:
                 log.exception("the chat model failed")
                 self._fail_all()
+        self._cores.stop("chat")
         self._forget_all()
 
     @property
@@ -124,6 +141,8 @@ class Chat:
         self._send()
         if not batch:
             return
+        self._cores.start("chat", self._max_threads)
+        self._model.use_threads(self._num_threads())
         started = time.perf_counter()
         if not self._model.decode([_slice(sequence, count) for sequence, count in batch]):
             self._make_room()
@@ -135,6 +154,13 @@ class Chat:
             sequence.num_decoded += count
             if sequence.num_pending == 0:
                 self._draw(sequence, end - 1)
+
+    def _num_threads(self) -> int:
+        """A share of the cores; for a seed always the same, for with flash attention the last bits of a
+        logit depend on it (from 512 tokens on)."""
+        if all(sequence.is_seeded for sequence in self._scheduler.running):
+            return self._max_threads
+        return self._cores.share("chat")
 
     # ------------------------------------------------------------ in
 

@@ -16,14 +16,28 @@ from numpy.typing import NDArray
 
 from engine_room.chat.grammar import Constraint, tokenizer_of
 from engine_room.chat.logprobs import Spelling
+from engine_room.chat.options import POOL_CONTEXTS, ModelOptions, fitted_context, fitted_freq_scale
 from engine_room.chat.sampler import Candidates, Sampler
 from engine_room.chat.turn import Sampling
 from engine_room.chat.vocabulary import InfillTokens
-from engine_room.llama_library import load_model, not_loaded
+from engine_room.errors import Unavailable
+from engine_room.llama_library import load_model, reason
 
 MAX_BATCH_TOKENS = 512
-POOL_CONTEXTS = 2  # the memory holds this many conversations of full length
 NO_ROOM = 1  # what llama_decode returns then
+# A context that nobody asked for may shrink to this, where a GPU has no memory for more.
+SMALL_CONTEXT_TOKENS = 4096
+FLASH_ATTENTION = {
+    "auto": llama_cpp.LLAMA_FLASH_ATTN_TYPE_AUTO,
+    "on": llama_cpp.LLAMA_FLASH_ATTN_TYPE_ENABLED,
+    "off": llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED,
+}
+ROPE_SCALINGS = {
+    "model": llama_cpp.LLAMA_ROPE_SCALING_TYPE_UNSPECIFIED,
+    "none": llama_cpp.LLAMA_ROPE_SCALING_TYPE_NONE,
+    "linear": llama_cpp.LLAMA_ROPE_SCALING_TYPE_LINEAR,
+    "yarn": llama_cpp.LLAMA_ROPE_SCALING_TYPE_YARN,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +56,18 @@ class LlamaModel:
     A conversation may have `num_context_tokens`; all together share `num_pool_tokens`.
     """
 
-    def __init__(
-        self, path: Path, max_context_tokens: int, num_sequences: int, num_threads: int
-    ) -> None:
-        self._model = load_model(path, "chat model")
-        trained = llama_cpp.llama_model_n_ctx_train(self._model)
-        self.num_context_tokens = min(max_context_tokens, trained)
-        self.num_pool_tokens = POOL_CONTEXTS * self.num_context_tokens
-        self._context = llama_cpp.llama_init_from_model(
-            self._model, _context_params(self.num_pool_tokens, num_sequences, num_threads)
-        )
-        if not self._context:
-            llama_cpp.llama_model_free(self._model)
-            raise not_loaded(path, "chat model")
+    def __init__(self, path: Path, options: ModelOptions) -> None:
+        params = llama_cpp.llama_model_default_params()
+        params.n_gpu_layers = options.num_gpu_layers
+        self._model = load_model(path, "chat model", params)
+        self._context: Any = None
+        try:
+            self._open_context(path, options)
+            self._use_loras(options)
+        except BaseException:
+            self._free()
+            raise
+        self._num_threads = options.num_threads
         self._vocab = llama_cpp.llama_model_get_vocab(self._model)
         # How many kinds of tokens there are; their ids begin at 0.
         self.num_vocab: int = llama_cpp.llama_vocab_n_tokens(self._vocab)
@@ -71,10 +84,70 @@ class LlamaModel:
         }
         self._candidates = Candidates(self._context, self._vocab)
 
+    def _open_context(self, path: Path, options: ModelOptions) -> None:
+        """Set the context and the two sizes."""
+        self.num_trained_tokens = trained = llama_cpp.llama_model_n_ctx_train(self._model)
+        in_ram = options.num_gpu_layers == 0 or not llama_cpp.llama_supports_gpu_offload()
+        num_tokens = fitted_context(options, trained, self._num_values(), in_ram)
+        while True:
+            self.num_context_tokens = num_tokens
+            self.num_pool_tokens = POOL_CONTEXTS * num_tokens
+            freq_scale = fitted_freq_scale(options.rope, trained, num_tokens)
+            params = _context_params(self.num_pool_tokens, options, freq_scale)
+            self._context = llama_cpp.llama_init_from_model(self._model, params)
+            if self._context:
+                return
+            if options.context_tokens or num_tokens <= SMALL_CONTEXT_TOKENS:
+                raise _no_context(path, options)
+            num_tokens = max(num_tokens // 2, SMALL_CONTEXT_TOKENS)
+
+    def _num_values(self) -> int:
+        """Numbers in the memory for each token: keys and values, in every layer."""
+        num_heads = llama_cpp.llama_model_n_head_kv(self._model)
+        all_heads = max(llama_cpp.llama_model_n_head(self._model), 1)
+        size = llama_cpp.llama_model_n_embd(self._model) // all_heads
+        sizes = (self._number(f"attention.{kind}_length") or size for kind in ("key", "value"))
+        return int(llama_cpp.llama_model_n_layer(self._model) * num_heads * sum(sizes))
+
+    def _number(self, name: str) -> int:
+        """A number that the file tells of its architecture; 0 where it does not."""
+        text = self._told(f"{self._told('general.architecture')}.{name}")
+        return int(text) if text.isdecimal() else 0
+
+    def _told(self, name: str) -> str:
+        buffer = ctypes.create_string_buffer(256)
+        llama_cpp.llama_model_meta_val_str(self._model, name.encode(), buffer, len(buffer))
+        return buffer.value.decode("utf-8", "replace")
+
+    def _use_loras(self, options: ModelOptions) -> None:
+        """Add the adapters; they are freed with the model. Raises Unavailable."""
+        adapters = []
+        for lora in options.loras:
+            if not lora.path.is_file():
+                raise _no_lora(lora.path, "there is no such file")
+            adapter = llama_cpp.llama_adapter_lora_init(self._model, str(lora.path).encode())
+            if not adapter:
+                raise _no_lora(lora.path, reason())
+            adapters.append(adapter)
+        if adapters:
+            pointers = (llama_cpp.llama_adapter_lora_p_ctypes * len(adapters))(*adapters)
+            scales = (ctypes.c_float * len(adapters))(*(lora.scale for lora in options.loras))
+            llama_cpp.llama_set_adapters_lora(self._context, pointers, len(adapters), scales)
+
+    def use_threads(self, num_threads: int) -> None:
+        """Decode with this many threads from now on; asking for the same again costs nothing."""
+        if num_threads != self._num_threads:
+            llama_cpp.llama_set_n_threads(self._context, num_threads, num_threads)
+            self._num_threads = num_threads
+
     def close(self) -> None:
         """Free the memory; the model is not to be used any more."""
         self._candidates.close()
-        llama_cpp.llama_free(self._context)
+        self._free()
+
+    def _free(self) -> None:
+        if self._context:
+            llama_cpp.llama_free(self._context)
         llama_cpp.llama_model_free(self._model)
 
     @property
@@ -260,16 +333,20 @@ def _present(token: int) -> int | None:
     return None if token == llama_cpp.LLAMA_TOKEN_NULL else int(token)
 
 
-def _context_params(num_tokens: int, num_sequences: int, num_threads: int) -> Any:
+def _context_params(num_tokens: int, options: ModelOptions, freq_scale: float) -> Any:
     params = llama_cpp.llama_context_default_params()
     params.n_ctx = num_tokens
     params.n_batch = params.n_ubatch = MAX_BATCH_TOKENS
-    params.n_seq_max = num_sequences
-    params.n_threads = params.n_threads_batch = num_threads
+    params.n_seq_max = options.num_sequences
+    params.n_threads = params.n_threads_batch = options.num_threads
     # Shared by all sequences: without it each gets a part, and copying a prefix aborts the process.
     params.kv_unified = True
-    # Skips what belongs to other sequences; without it, 2,000 such tokens cost a third of the speed.
-    params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_ENABLED
+    # Skips what belongs to other sequences; without it, 2,000 such tokens cost a third of the speed. Auto is
+    # on wherever the device can, the CPU always.
+    params.flash_attn_type = FLASH_ATTENTION[options.flash_attention]
+    params.type_k = params.type_v = getattr(llama_cpp, f"GGML_TYPE_{options.kv_type.upper()}")
+    params.rope_scaling_type = ROPE_SCALINGS[options.rope.scaling]
+    params.rope_freq_base, params.rope_freq_scale = options.rope.freq_base, freq_scale
     params.swa_full = True  # else a sliding window forgets what a prefix needs
     params.no_perf = True
     return params
@@ -277,3 +354,18 @@ def _context_params(num_tokens: int, num_sequences: int, num_threads: int) -> An
 
 def _bytes_of(array: NDArray[np.uint8]) -> Any:
     return array.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
+
+
+def _no_context(path: Path, options: ModelOptions) -> Unavailable:
+    return Unavailable(
+        f"The chat model {path.name} has no place for conversations "
+        f"(CHAT_CONTEXT_TOKENS={options.context_tokens}, CHAT_KV_TYPE={options.kv_type}): {reason()}.",
+        "Lower CHAT_CONTEXT_TOKENS or CHAT_GPU_LAYERS, or set CHAT_KV_TYPE=f16.",
+    )
+
+
+def _no_lora(path: Path, why: str) -> Unavailable:
+    return Unavailable(
+        f"The LoRA {path} cannot be used: {why}.",
+        "Put an adapter (GGUF) made for this chat model there, or take it out of CHAT_LORA.",
+    )

@@ -13,6 +13,9 @@ from engine_room.chat.sequence import Sequence
 BESIDE_WRITING_S = 0.1
 ALONE_S = 0.3
 MIN_PROMPT_TOKENS = 16
+# A prompt with a seed is cut into pieces of this size, however fast the machine is now: the last bits of a
+# logit depend on where it is cut.
+SEEDED_PROMPT_TOKENS = 128
 
 
 class Scheduler:
@@ -73,7 +76,9 @@ class Scheduler:
         writing = [sequence for sequence in self.running if sequence.num_pending == 1]
         batch = [(sequence, 1) for sequence in writing[: self._max_batch_tokens]]
         room = self._max_batch_tokens - len(batch)
-        if writing:
+        if all(sequence.is_seeded for sequence in self.running):
+            room = min(room, SEEDED_PROMPT_TOKENS)
+        elif writing:
             room = min(room, self._prompt_tokens_in(BESIDE_WRITING_S))
         else:
             room = min(room, self._prompt_tokens_in(ALONE_S))
