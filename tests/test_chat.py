@@ -179,22 +179,21 @@ def test_the_same_seed_gives_the_same_text_whatever_was_said_between(
     assert text_of(run(engine, turn(file, **(seeded | {"seed": 43})))[0]) != first
 
 
-def test_a_seed_gives_the_same_text_however_busy_the_machine_is(file: ChatFile) -> None:
-    now_s, busy_s = [0.0], [0.0]
-    cores = Cores(2, elsewhere_s=lambda: busy_s[0], clock=lambda: now_s[0])
+def test_a_seed_gives_the_same_text_whoever_else_computes(file: ChatFile) -> None:
+    cores = Cores(2)
     settings = ROOMY.model_copy(update={"chat_threads": 0})
     seeded = turn(file, "Go on: " + "one more word, " * 150, seed=42, temperature=1, max_tokens=20)
     with running(Chat(settings, cores), file) as engine:
         run(engine, seeded)
         alone = text_of(run(engine, seeded)[0])
-        now_s[0], busy_s[0] = 100.0, 200.0  # two cores all the time
-        assert text_of(run(engine, seeded)[0]) == alone
+        with cores.working("transcription"):
+            assert text_of(run(engine, seeded)[0]) == alone
 
 
 def test_chat_has_all_cores_while_it_writes_alone_one_beside_another_and_none_while_idle(
     file: ChatFile,
 ) -> None:
-    cores = Cores(2, elsewhere_s=lambda: 0.0, clock=lambda: 0.0)
+    cores = Cores(2)
     chat = Chat(SETTINGS.model_copy(update={"chat_threads": 0}), cores)
     shares: list[int] = []
     with running(chat, file) as engine:

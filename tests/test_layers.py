@@ -40,6 +40,7 @@ FLOORS = [
         "chat.tool_format",
         "chat.tools",
         "chat.logprobs",
+        "chat.pace",
         "chat.options",
         "chat.turn",
         "chat.format",
@@ -132,7 +133,7 @@ OWNERS = {
     "av": {"encoding"},
     "pydub": {"encoding"},
     "jinja2": {"chat.template"},
-    "psutil": {"chat.engine", "cores"},
+    "psutil": {"chat.engine"},
     "TTS": {"speech_xtts"},
     "torch": {"speech_xtts"},
 }

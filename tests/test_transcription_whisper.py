@@ -103,7 +103,7 @@ def test_a_language_may_have_a_region(model: WhisperModel, speech: Sound, langua
 def test_while_others_compute_it_takes_half_of_the_cores_and_writes_the_same(
     folder: Path, spoken: Sound
 ) -> None:
-    cores = Cores(2, elsewhere_s=lambda: 0.0)
+    cores = Cores(2)
     model = WhisperModel(folder, cores=cores)
     alone, _ = heard(model, job(spoken))
     assert model.num_threads == 2
@@ -116,7 +116,7 @@ def test_while_others_compute_it_takes_half_of_the_cores_and_writes_the_same(
 
 
 def test_a_fixed_number_of_threads_stays(folder: Path, spoken: Sound) -> None:
-    cores = Cores(4, elsewhere_s=lambda: 0.0)
+    cores = Cores(4)
     model = WhisperModel(folder, 2, cores)
     with cores.working("chat"), cores.working("speech"):
         heard(model, job(spoken))

@@ -20,6 +20,7 @@ from engine_room.catalogue import Catalogue, ChatFile
 from engine_room.chat.cache import PrefixCache, num_held
 from engine_room.chat.logprobs import token_logprob
 from engine_room.chat.options import model_options
+from engine_room.chat.pace import Pace
 from engine_room.chat.preparation import Preparation, Prepared, is_quick
 from engine_room.chat.scheduler import Scheduler
 from engine_room.chat.sequence import Sequence, Tally
@@ -94,6 +95,7 @@ class Chat:
         )
         self._model = model = llama.LlamaModel(file.path, options)
         self._preparation = Preparation(model)
+        self._pace = Pace()
         self._scheduler = Scheduler(max_running, llama.MAX_BATCH_TOKENS)
         self._cache = PrefixCache(model, num_ids, self._cache_bytes())
         self._file = file
@@ -141,13 +143,9 @@ class Chat:
         self._send()
         if not batch:
             return
-        self._cores.start("chat", self._max_threads)
-        self._model.use_threads(self._num_threads())
-        started = time.perf_counter()
-        if not self._model.decode([_slice(sequence, count) for sequence, count in batch]):
+        if not self._decode(batch):
             self._make_room()
             return
-        self._scheduler.took(sum(count for _, count in batch), time.perf_counter() - started)
         end = 0
         for sequence, count in batch:
             end += count
@@ -155,12 +153,26 @@ class Chat:
             if sequence.num_pending == 0:
                 self._draw(sequence, end - 1)
 
-    def _num_threads(self) -> int:
+    def _decode(self, batch: list[tuple[Sequence, int]]) -> bool:
+        """False, and nothing done, when the memory has no room for it."""
+        num_tokens = sum(count for _, count in batch)
+        num_threads = self._num_threads(num_tokens)
+        self._model.use_threads(num_threads)
+        started = time.perf_counter()
+        if not self._model.decode([_slice(sequence, count) for sequence, count in batch]):
+            return False
+        seconds = time.perf_counter() - started
+        self._scheduler.took(num_tokens, seconds)
+        self._pace.took(num_tokens, num_threads, seconds)
+        return True
+
+    def _num_threads(self, num_tokens: int) -> int:
         """A share of the cores; for a seed always the same, for with flash attention the last bits of a
         logit depend on it (from 512 tokens on)."""
+        self._cores.start("chat", self._max_threads)
         if all(sequence.is_seeded for sequence in self._scheduler.running):
             return self._max_threads
-        return self._cores.share("chat")
+        return self._pace.num_threads(num_tokens, self._cores.share("chat"))
 
     # ------------------------------------------------------------ in
 

@@ -82,6 +82,12 @@ class LlamaModel:
             for token, text in enumerate(texts)
             if llama_cpp.llama_vocab_is_control(self._vocab, token)
         }
+        self._end_tokens = {
+            token
+            for token in range(self.num_vocab)
+            if llama_cpp.llama_vocab_is_eog(self._vocab, token)
+        }
+        self._pieces: dict[tuple[int, bool], bytes] = {}
         self._candidates = Candidates(self._context, self._vocab)
 
     def _open_context(self, path: Path, options: ModelOptions) -> None:
@@ -211,15 +217,25 @@ class LlamaModel:
     def piece(self, token: int, with_special: bool = False) -> bytes:
         """The bytes a token stands for: often a part of a UTF-8 character; none for control tokens, unless
         their names are asked for."""
-        buffer = ctypes.create_string_buffer(256)
-        size = llama_cpp.llama_token_to_piece(
-            self._vocab, token, buffer, len(buffer), 0, with_special
-        )
-        return buffer.raw[: max(size, 0)]
+        known = self._pieces.get((token, with_special))
+        if known is None:
+            known = self._pieces[token, with_special] = self._read_piece(token, with_special)
+        return known
+
+    def _read_piece(self, token: int, with_special: bool) -> bytes:
+        size = 64
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            length = llama_cpp.llama_token_to_piece(
+                self._vocab, token, buffer, size, 0, with_special
+            )
+            if length >= 0:
+                return buffer.raw[:length]
+            size = -length  # what it takes
 
     def is_end(self, token: int) -> bool:
         """True for the tokens with which the model ends its answer."""
-        return bool(llama_cpp.llama_vocab_is_eog(self._vocab, token))
+        return token in self._end_tokens
 
     @property
     def shares_prefixes(self) -> bool:
@@ -285,7 +301,7 @@ class LlamaModel:
         pointer = ctypes.cast(llama_cpp.llama_cpp._lib.llama_tokenize, ctypes.c_void_p).value
         return tokenizer_of(
             [self._marked_piece(token) for token in range(self.num_vocab)],
-            [token for token in range(self.num_vocab) if self.is_end(token)],
+            list(self._end_tokens),
             self._vocab,
             pointer or 0,
         )

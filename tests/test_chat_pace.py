@@ -1,0 +1,75 @@
+"""The number of threads that writes fastest is found, and found again when the machine changes."""
+
+from collections.abc import Callable
+
+import pytest
+
+from engine_room.chat.pace import MAX_TOKENS, TRY_EVERY, TRY_FOR, Pace
+
+
+def choices(
+    pace: Pace,
+    seconds: Callable[[int], float],
+    num_batches: int,
+    num_tokens: int = 1,
+    most: int = 8,
+) -> list[int]:
+    """The threads of so many batches on a machine that takes so long with each number of them."""
+    chosen = []
+    for _ in range(num_batches):
+        threads = pace.num_threads(num_tokens, most)
+        pace.took(num_tokens, threads, seconds(threads))
+        chosen.append(threads)
+    return chosen
+
+
+def scales(threads: int) -> float:
+    return 1 / threads
+
+
+def stumbles_above(best: int) -> Callable[[int], float]:
+    """A machine on which each thread helps up to a number, and more of them wait for each other."""
+    return lambda threads: 1 / threads if threads <= best else 2.0
+
+
+def test_where_every_thread_helps_nearly_all_batches_have_all() -> None:
+    chosen = choices(Pace(), scales, 100 * TRY_EVERY)
+    assert set(chosen) == {7, 8}
+    assert chosen.count(8) == 100 * (TRY_EVERY - TRY_FOR)
+
+
+@pytest.mark.parametrize("best", range(1, 9))
+def test_the_best_number_is_found_from_above_and_kept(best: int) -> None:
+    pace = Pace()
+    choices(pace, lambda threads: abs(threads - best) + 1, 20 * TRY_EVERY)
+    chosen = choices(pace, lambda threads: abs(threads - best) + 1, 10 * TRY_EVERY)
+    assert chosen.count(best) >= 10 * (TRY_EVERY - TRY_FOR)
+
+
+def test_a_core_that_is_taken_and_given_back_is_noticed() -> None:
+    pace = Pace()
+    choices(pace, stumbles_above(2), 4 * TRY_EVERY, most=2)
+    assert choices(pace, stumbles_above(1), 4 * TRY_EVERY, most=2)[-TRY_EVERY:].count(1) >= 36
+    assert choices(pace, scales, 6 * TRY_EVERY, most=2)[-TRY_EVERY:].count(2) >= 36
+
+
+def test_each_size_of_batch_has_its_own_best() -> None:
+    pace = Pace()
+    for _ in range(4):
+        choices(pace, stumbles_above(1), TRY_EVERY, num_tokens=1, most=2)
+        choices(pace, scales, TRY_EVERY, num_tokens=8, most=2)
+    assert choices(pace, stumbles_above(1), 10, num_tokens=1, most=2) == [1] * 10
+    assert choices(pace, scales, 10, num_tokens=8, most=2) == [2] * 10
+
+
+def test_prompts_have_all_threads_and_one_thread_is_never_none() -> None:
+    pace = Pace()
+    assert set(choices(pace, stumbles_above(1), 99, num_tokens=MAX_TOKENS + 1)) == {8}
+    assert set(choices(pace, scales, 99, most=1)) == {1}
+
+
+def test_a_smaller_share_is_kept_to_and_the_best_comes_back_with_it() -> None:
+    pace = Pace()
+    choices(pace, scales, 2 * TRY_EVERY)
+    assert max(choices(pace, scales, 2 * TRY_EVERY, most=4)) == 4
+    assert choices(pace, scales, 10)[0] == 8
