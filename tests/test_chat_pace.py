@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from engine_room.chat.pace import MAX_TOKENS, TRY_EVERY, TRY_FOR, Pace
+from engine_room.chat.pace import MAX_TOKENS, MAX_TRY_AFTER, Pace
 
 
 def choices(
@@ -33,33 +33,32 @@ def stumbles_above(best: int) -> Callable[[int], float]:
 
 
 def test_where_every_thread_helps_nearly_all_batches_have_all() -> None:
-    chosen = choices(Pace(), scales, 100 * TRY_EVERY)
-    assert set(chosen) == {7, 8}
-    assert chosen.count(8) == 100 * (TRY_EVERY - TRY_FOR)
+    assert choices(Pace(), scales, 1000).count(8) > 850
+    assert choices(Pace(), lambda threads: 0.01 / threads**2, 10 * MAX_TRY_AFTER).count(8) > 6300
 
 
 @pytest.mark.parametrize("best", range(1, 9))
 def test_the_best_number_is_found_from_above_and_kept(best: int) -> None:
     pace = Pace()
-    choices(pace, lambda threads: abs(threads - best) + 1, 20 * TRY_EVERY)
-    chosen = choices(pace, lambda threads: abs(threads - best) + 1, 10 * TRY_EVERY)
-    assert chosen.count(best) >= 10 * (TRY_EVERY - TRY_FOR)
+    choices(pace, lambda threads: abs(threads - best) + 1, 600)
+    assert choices(pace, lambda threads: abs(threads - best) + 1, 400).count(best) > 300
 
 
 def test_a_core_that_is_taken_and_given_back_is_noticed() -> None:
     pace = Pace()
-    choices(pace, stumbles_above(2), 4 * TRY_EVERY, most=2)
-    assert choices(pace, stumbles_above(1), 4 * TRY_EVERY, most=2)[-TRY_EVERY:].count(1) >= 36
-    assert choices(pace, scales, 6 * TRY_EVERY, most=2)[-TRY_EVERY:].count(2) >= 36
+    choices(pace, stumbles_above(2), 2000, most=2)
+    assert choices(pace, stumbles_above(1), 200, most=2)[-100:].count(1) > 80
+    choices(pace, stumbles_above(1), 2000, most=2)
+    assert choices(pace, scales, MAX_TRY_AFTER + 200, most=2)[-100:].count(2) > 80
 
 
 def test_each_size_of_batch_has_its_own_best() -> None:
     pace = Pace()
-    for _ in range(4):
-        choices(pace, stumbles_above(1), TRY_EVERY, num_tokens=1, most=2)
-        choices(pace, scales, TRY_EVERY, num_tokens=8, most=2)
-    assert choices(pace, stumbles_above(1), 10, num_tokens=1, most=2) == [1] * 10
-    assert choices(pace, scales, 10, num_tokens=8, most=2) == [2] * 10
+    for _ in range(10):
+        choices(pace, stumbles_above(1), 40, num_tokens=1, most=2)
+        choices(pace, scales, 40, num_tokens=8, most=2)
+    assert choices(pace, stumbles_above(1), 40, num_tokens=1, most=2).count(1) > 30
+    assert choices(pace, scales, 40, num_tokens=8, most=2).count(2) > 30
 
 
 def test_prompts_have_all_threads_and_one_thread_is_never_none() -> None:
@@ -70,6 +69,6 @@ def test_prompts_have_all_threads_and_one_thread_is_never_none() -> None:
 
 def test_a_smaller_share_is_kept_to_and_the_best_comes_back_with_it() -> None:
     pace = Pace()
-    choices(pace, scales, 2 * TRY_EVERY)
-    assert max(choices(pace, scales, 2 * TRY_EVERY, most=4)) == 4
-    assert choices(pace, scales, 10)[0] == 8
+    choices(pace, scales, 200)
+    assert max(choices(pace, scales, 200, most=4)) == 4
+    assert 8 in choices(pace, scales, 40)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from engine_room.chat.sequence import Sequence, Tokens
 
 State = NDArray[np.uint8]
-MAX_STALE_TOKENS = 2048
+MAX_STALE_TOKENS = 256
 # Waiting for a live sequence to get further costs a step at most, for its prompt goes first anyhow; a
 # step of one token takes as long as about this many tokens of a prompt.
 MIN_GAIN_TOKENS = 16

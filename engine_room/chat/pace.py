@@ -8,46 +8,73 @@ with one thread and with two: a stream alone 135 and 150, beside a program that 
 
 # Prompts gain from every thread, even from one that has half a core.
 MAX_TOKENS = 16
-# Every so many batches of a size, a few are decoded with one thread more or fewer. The first of them also
-# starts or ends a thread, and does not count.
-TRY_EVERY, TRY_FOR = 40, 4
+# After so many batches of a size, a few are decoded with one thread more or fewer. The first of them also
+# starts or ends a thread, and does not count. What was far worse is tried again after twice as many.
+TRY_AFTER, MAX_TRY_AFTER, TRY_FOR = 20, 640, 3
+FAR_WORSE = 1.15
 NEWEST_SHARE = 0.25  # in the running mean of the seconds that a batch takes
 
 
 class Pace:
-    """Looks for the best number of threads for each size of batch by itself, a step up or down at a time.
-    Belongs to the engine's thread."""
+    """Chooses for each size of batch by itself. Belongs to the engine's thread."""
 
     def __init__(self) -> None:
-        self._seconds: dict[tuple[int, int], float] = {}  # by tokens and threads
-        self._num_batches: dict[int, int] = {}  # by tokens
-        self._best: dict[int, int] = {}  # by tokens
-        self._last = (0, 0)
+        self._searches: dict[int, _Search] = {}  # by tokens
 
     def num_threads(self, num_tokens: int, max_threads: int) -> int:
         """With how many threads to decode a batch of so many tokens."""
         if num_tokens > MAX_TOKENS or max_threads == 1:
             return max_threads
-        best = min(self._best.get(num_tokens, max_threads), max_threads)
-        num_tries, place = divmod(self._num_batches.get(num_tokens, 0), TRY_EVERY)
-        self._num_batches[num_tokens] = num_tries * TRY_EVERY + place + 1
-        if place < TRY_EVERY - TRY_FOR:
-            return best
-        other = best - 1 if num_tries % 2 == 0 else best + 1
-        if not 1 <= other <= max_threads:
-            other = best + 1 if other < 1 else best - 1
-        return other
+        search = self._searches.setdefault(num_tokens, _Search(max_threads))
+        return search.choice(max_threads)
 
     def took(self, num_tokens: int, num_threads: int, seconds: float) -> None:
         """Learn from a batch."""
-        if num_tokens > MAX_TOKENS:
-            return
-        batch = (num_tokens, num_threads)
-        if batch == self._last:
-            mean = self._seconds.get(batch, seconds)
-            mean += (seconds - mean) * NEWEST_SHARE
-            self._seconds[batch] = mean
-            best = self._best.setdefault(num_tokens, num_threads)
-            if mean < self._seconds.get((num_tokens, best), mean):
-                self._best[num_tokens] = num_threads
-        self._last = batch
+        if search := self._searches.get(num_tokens):
+            search.took(num_threads, seconds)
+
+
+class _Search:
+    """The best number of threads for batches of one size, looked for a step up or down at a time."""
+
+    def __init__(self, best: int) -> None:
+        self._best = best
+        self._step = -1
+        self._means: dict[int, float] = {}  # seconds by threads
+        self._last = 0
+        self._try_after = TRY_AFTER
+        self._num_batches = 0  # since the last try
+        self._usual = 0.0  # seconds with the best number at the last try
+
+    def choice(self, max_threads: int) -> int:
+        best = min(self._best, max_threads)
+        if self._num_batches >= self._try_after + TRY_FOR:
+            self._conclude(best, self._other(best, max_threads))
+            best = min(self._best, max_threads)
+        self._num_batches += 1
+        return best if self._num_batches <= self._try_after else self._other(best, max_threads)
+
+    def _other(self, best: int, max_threads: int) -> int:
+        return best + self._step if 1 <= best + self._step <= max_threads else best - self._step
+
+    def _conclude(self, best: int, other: int) -> None:
+        """Keep the better of the two, and try the other side next time."""
+        self._usual = self._means.get(best, 0.0)
+        tried = self._means.get(other, self._usual)
+        is_far_worse = tried > self._usual * FAR_WORSE
+        self._try_after = min(self._try_after * 2, MAX_TRY_AFTER) if is_far_worse else TRY_AFTER
+        if tried < self._usual:
+            self._best, self._usual = other, tried
+        else:
+            self._step = -self._step
+        self._means = {self._best: self._usual}  # each try is judged by itself
+        self._num_batches = 0
+
+    def took(self, num_threads: int, seconds: float) -> None:
+        if num_threads == self._last:
+            mean = self._means.get(num_threads, seconds)
+            mean = self._means[num_threads] = mean + (seconds - mean) * NEWEST_SHARE
+            if num_threads == self._best and mean > self._usual * FAR_WORSE > 0:
+                # The machine has changed: whatever was far worse may be better now.
+                self._usual, self._try_after = mean, min(self._try_after, TRY_AFTER)
+        self._last = num_threads
