@@ -40,7 +40,7 @@ class ToolFormat:
     def head_pattern(self) -> re.Pattern[str]:
         """Finds a head in what a model wrote; the group `name` or `json_name` is the function."""
         pattern = re.escape(self.head).replace('"NAME"', r'(?P<json_name>"(?:[^"\\]|\\.)*")', 1)
-        pattern = pattern.replace("NAME", r"\s*(?P<name>[^\s\[]+)", 1)
+        pattern = pattern.replace("NAME", r"\s*(?P<name>[^\s\[\]]+)", 1)
         return re.compile(pattern.replace("IDENTIFIER", "[a-zA-Z0-9]{9}"))
 
 
