@@ -128,6 +128,8 @@ again = [("call", "1", "weather"), ("arguments", "{}")]
             HERMES_CALL + '\n<tool_call>\n{"name": "weather", "arguments": {}}\n</tool_call>',
             [*called, *again],
         ),
+        (HERMES, HERMES_CALL.replace('"arguments": ', '"arguments":\n\n'), called),
+        (HERMES, HERMES_CALL.replace('"arguments": ', '"arguments":'), called),
         (HERMES, "2 < 3 and <tool> is no call ", [("text", "2 < 3 and <tool> is no call ")]),
         (
             MISTRAL,

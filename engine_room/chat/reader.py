@@ -98,7 +98,8 @@ class AnswerReader:
             said = said.removeprefix(self._format.prefix)
             if said.startswith(before_name):
                 _, quote, after = said[len(before_name) :].partition('"')
-                return after_name.startswith(quote + after)
+                rest = quote + after
+                return after_name.startswith(rest) or rest.rstrip() == after_name.rstrip()
         return any(mark.startswith(said) for mark in marks)
 
     def _read_thoughts(self) -> Item | None:

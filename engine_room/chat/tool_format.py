@@ -38,10 +38,13 @@ class ToolFormat:
 
     @cached_property
     def head_pattern(self) -> re.Pattern[str]:
-        """Finds a head in what a model wrote; the group `name` or `json_name` is the function."""
-        pattern = re.escape(self.head).replace('"NAME"', r'(?P<json_name>"(?:[^"\\]|\\.)*")', 1)
+        """Finds a head in what a model wrote, once its arguments begin; the group `name` or `json_name` is
+        the function."""
+        pattern = re.escape(self.head.rstrip()).replace(
+            '"NAME"', r'(?P<json_name>"(?:[^"\\]|\\.)*")', 1
+        )
         pattern = pattern.replace("NAME", r"\s*(?P<name>[^\s\[\]]+)", 1)
-        return re.compile(pattern.replace("IDENTIFIER", "[a-zA-Z0-9]{9}"))
+        return re.compile(pattern.replace("IDENTIFIER", "[a-zA-Z0-9]{9}") + r"\s*(?={)")
 
 
 # Hermes, Qwen 2.5 and 3, and many others.
