@@ -474,3 +474,66 @@ def test_a_server_whose_port_is_taken_says_so_in_a_sentence(server: Server) -> N
     assert f"port {port}: Address already in use" in second.stderr
     assert "--port" in second.stderr
     assert "Traceback" not in second.stderr
+
+
+# ---------------------------------------------------------------- absurd, and others do not notice
+
+
+def nested(depth: int, key: str) -> dict[str, Any]:
+    inner: dict[str, Any] = {}
+    for _ in range(depth):
+        inner = {"type": "object", key: {"a": inner}}
+    return inner
+
+
+def schema(schema: object) -> dict[str, Any]:
+    return {"response_format": {"type": "json_schema", "json_schema": {"schema": schema}}}
+
+
+def function(**fields: object) -> dict[str, Any]:
+    return {"tools": [{"type": "function", "function": {"name": "f", **fields}}]}
+
+
+BRANCHES = [{"properties": {f"k{i}": {"type": "string"}}} for i in range(10_000)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({"messages": [{"role": "user", "content": "word " * 2_000_000}]}, 400),
+        ({"messages": [{"role": "user", "content": "é漢🙂" * 1_000_000}]}, 400),
+        ({"stop": [f"stop {i}" for i in range(1000)]}, 200),
+        (schema({"anyOf": BRANCHES}), 400),
+        (schema({"enum": [f"value {i}" for i in range(10_000)]}), 200),
+        (schema({"$ref": "#"}), 200),
+        (schema({"$ref": "#/$defs/none"}), 400),
+        (schema({"type": "string", "pattern": "((a{1,100}){1,100}){1,100}"}), 200),
+        (schema({"type": "array", "items": {}, "minItems": 10**9}), 200),
+        ({"grammar": 'root ::= root "a"'}, 200),
+        ({"grammar": 'root ::= "a"{1,1000000}'}, 200),
+        ({"grammar": 'root ::= (("a"{1,1000}){1,1000}){1,1000}'}, 400),
+        ({"grammar": "root ::= nowhere"}, 400),
+        (function(parameters=True), 400),
+        (function(parameters=nested(150, "properties")), 400),
+        (function(name=None), 400),
+        (function() | {"tool_choice": 7}, 400),
+        (function() | {"tool_choice": {"function": [1]}}, 400),
+        ({"chat_template_kwargs": nested(300, "a")}, 200),
+        ({"logit_bias": {"99999999": 1}}, 400),
+        ({"temperature": -1}, 400),
+        ({"top_k": 10**30}, 400),
+    ],
+)
+def test_what_is_absurd_is_answered_or_refused_while_others_are_written_to(
+    server: Server, fields: dict[str, Any], status: int
+) -> None:
+    body = {"messages": STORY, "max_tokens": 4} | fields
+    long = {"messages": STORY, "max_tokens": 100, "stream": True}
+    with server.http() as http, http.stream("POST", CHAT, json=long) as running:
+        lines = running.iter_lines()
+        assert next(lines)
+        answer = http.post(CHAT, json=body)
+        assert answer.status_code == status, answer.text[:300]
+        if status == 400:
+            assert answer.json()["error"]["message"]
+        assert list(lines)[-2:] == ["data: [DONE]", ""]

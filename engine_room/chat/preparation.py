@@ -96,8 +96,8 @@ class Preparation:
         return detokenized(self._model, turn)
 
     def _chat(self, turn: ChatTurn) -> Prepared:
+        self._check_length(turn.num_chars, "messages")
         prompt = self._template.prompt(turn)
-        self._check_length(prompt.text, "messages")
         tokens = self._tokens_of(prompt)
         if len(tokens) >= self._model.num_context_tokens:
             raise self._too_long(turn, len(tokens))
@@ -118,7 +118,7 @@ class Preparation:
     def _completion(self, turn: CompletionTurn) -> Prepared:
         num_context_tokens = self._model.num_context_tokens
         for prompt in turn.prompts:
-            self._check_length(prompt, "prompt")
+            self._check_length(len(prompt), "prompt")
         prompts = raw_prompts(self._model, turn)
         for tokens in prompts:
             if len(tokens) >= num_context_tokens:
@@ -131,12 +131,10 @@ class Preparation:
         constraint = self._constraints.over(turn.grammar) if turn.grammar else None
         return Prepared(prompts, echoes, constraint, marks={})
 
-    def _check_length(self, prompt: str | tuple[int, ...], param: str) -> None:
+    def _check_length(self, num_chars: int, param: str) -> None:
         """Raises ContextLengthExceeded at once for a text that is too long by far: to tokenize it would
         take seconds."""
-        least = (
-            len(prompt) // self._model.max_token_bytes if isinstance(prompt, str) else len(prompt)
-        )
+        least = num_chars // self._model.max_token_bytes
         if least >= self._model.num_context_tokens:
             raise ContextLengthExceeded(least, self._model.num_context_tokens, param, is_least=True)
 
