@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     chat_context_tokens: Count = Field(
         0,
         le=100_000_000,
-        description="context in tokens, at most what the model was trained on; 0: that, as far as a quarter "
+        description="context in tokens, at most what the model was trained on; 0: that, as far as an eighth "
         "of the free memory holds it twice",
     )
     chat_max_tokens: Count = Field(

@@ -9,7 +9,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -123,6 +123,8 @@ class Chat:
                 self._cores.stop("chat")
             num_wanted = self._scheduler.num_wanted - len(self._jobs) - len(self._preparing)
             self._jobs += inbox.take(num_wanted, wait=self._is_idle)
+            if inbox.closed and self._is_idle:  # then `take` does not wait
+                wait([future for _, future in self._preparing], return_when=FIRST_COMPLETED)
             try:
                 self.step()
             except Exception:
