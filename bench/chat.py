@@ -79,7 +79,7 @@ def eight(server: Server, tag: str) -> list[float]:
 def shared(server: Server, tag: str) -> list[float]:
     """Median time to the first token of eight with one system prompt."""
     questions = [f"Tell me about the {word} in it." for word in clients.WORDS[:8]]
-    return _crowd(server, [body(chat(prose(tag, 320), asked), 32) for asked in questions])[1:]
+    return _crowd(server, [body(chat(prose(tag, 400), asked), 32) for asked in questions])[1:]
 
 
 def _crowd(server: Server, bodies: Sequence[Body]) -> list[float]:
@@ -91,7 +91,7 @@ def _crowd(server: Server, bodies: Sequence[Body]) -> list[float]:
 
 def second_turn(server: Server, tag: str) -> list[float]:
     """Time to the first token of the second turn about a long text."""
-    turns = ["You answer questions.", f"{prose(tag, 1600)}\nWhat is this text about?"]
+    turns = ["You answer questions.", f"{prose(tag, 2000)}\nWhat is this text about?"]
     turns.append(server.chat(body(chat(*turns), 32)).texts[0])
     turns.append("Which word in it do you like best?")
     return [server.chat(body(chat(*turns), 8)).first_token_s]

@@ -169,7 +169,7 @@ def together(deeds: Sequence[Callable[[], T]]) -> list[T]:
 
 
 def prose(tag: str, num_words: int) -> str:
-    """Words that begin like no other tag's, about 1.2 tokens each."""
+    """Words that begin like no other tag's, about a token each."""
     rng = random.Random(tag)
     return f"Entry {tag}. " + " ".join(rng.choice(WORDS) for _ in range(num_words)) + "."
 

@@ -49,7 +49,6 @@ MAX_SLOWDOWN = 1.7
 REST_S = 60.0
 REPORT_S = 30.0
 HANG_UP_SHARE = 1 / 3
-TOKENS_A_WORD = 1.2
 KINDS = ("plain", "long", "many", "json", "tools", "stop", "seed", "too long")
 WEIGHTS = (6, 2, 2, 2, 1, 2, 2, 1)
 
@@ -77,7 +76,7 @@ def wishes(rng: random.Random) -> Iterator[Wish]:
         shared = prose(f"shared-{rng.randrange(3)}", 300)
         system = rng.choice([shared, f"{tag}: you tell stories."])
         more = _of_kind(kind, tag, rng)
-        words = {"long": 2400, "too long": 9000, "tools": 200}.get(kind, 20)
+        words = {"long": 3000, "too long": 9000, "tools": 200}.get(kind, 20)
         wish = f"Write a long story about all of these words: {prose(tag, words)}"
         if "tools" in more:
             system = f"You may call these functions: {json.dumps(more['tools'])}"
@@ -209,7 +208,7 @@ def rested(server: Server) -> list[str]:
 
 def fits_all(server: Server) -> list[str]:
     """Ask for as many long chats at once as its memory must hold; a complaint if one is not answered."""
-    num_words = int(0.8 * POOL_TOKENS / PARALLEL / TOKENS_A_WORD)
+    num_words = int(0.8 * POOL_TOKENS / PARALLEL)  # a token each
     try:
         together([partial(server.chat, story(f"fit-{i}", 20, num_words)) for i in range(PARALLEL)])
     except (Failure, OSError) as error:
