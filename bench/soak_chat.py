@@ -211,7 +211,9 @@ def fits_all(server: Server) -> list[str]:
     num_words = int(0.8 * POOL_TOKENS / PARALLEL)  # a token each
     try:
         # About room, not about speed: prompts of such a size take minutes on a busy machine.
-        asks = [partial(server.chat, story(f"fit-{i}", 20, num_words), 600) for i in range(PARALLEL)]
+        asks = [
+            partial(server.chat, story(f"fit-{i}", 20, num_words), 600) for i in range(PARALLEL)
+        ]
         together(asks)
     except (Failure, OSError) as error:
         return [f"{PARALLEL} chats that fill its memory: {error!r}"]
