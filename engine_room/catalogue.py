@@ -182,7 +182,7 @@ class Catalogue:
 
     def embedding_status(self, engine: Status) -> Status:
         """How embeddings are: as their engine; without a model, which it loads when asked, unavailable."""
-        if engine.state != "ready" or self.embedding_files():
+        if engine.state == "unavailable" or self.embedding_files():
             return engine
         return Status("unavailable", "There is no embedding model.", self._no_embedding())
 

@@ -346,9 +346,10 @@ def test_without_an_embedding_model_the_message_says_what_to_do(models: Path) ->
             catalogue(models).embedding(name)
         assert caught.value.code == "model_not_found"
         assert str(models) in caught.value.message
-    status = catalogue(models).embedding_status(Status("ready"))
-    assert status.state == "unavailable"
-    assert str(models) in (status.mend or "")
+    for state in (Status("loading"), Status("ready")):
+        status = catalogue(models).embedding_status(state)
+        assert status.state == "unavailable"
+        assert str(models) in (status.mend or "")
 
 
 def test_of_several_embedding_models_one_is_chosen_by_name_or_by_the_setting(

@@ -13,12 +13,15 @@ def choices(
     num_batches: int,
     num_tokens: int = 1,
     most: int = 8,
+    num_free_cores: int = 8,
 ) -> list[int]:
-    """The threads of so many batches on a machine that takes so long with each number of them."""
+    """The threads of so many batches on a machine that takes so long with each number of them, and gives
+    this process no more than so many cores."""
     chosen = []
     for _ in range(num_batches):
         threads = pace.num_threads(num_tokens, most)
-        pace.took(num_tokens, threads, seconds(threads))
+        took_s = seconds(threads)
+        pace.took(num_tokens, threads, took_s, took_s * min(threads, num_free_cores))
         chosen.append(threads)
     return chosen
 
@@ -47,9 +50,17 @@ def test_the_best_number_is_found_from_above_and_kept(best: int) -> None:
 def test_a_core_that_is_taken_and_given_back_is_noticed() -> None:
     pace = Pace()
     choices(pace, stumbles_above(2), 2000, most=2)
-    assert choices(pace, stumbles_above(1), 200, most=2)[-100:].count(1) > 80
-    choices(pace, stumbles_above(1), 2000, most=2)
+    taken = choices(pace, stumbles_above(1), 200, most=2, num_free_cores=1)
+    assert taken[-100:].count(1) > 80
+    choices(pace, stumbles_above(1), 2000, most=2, num_free_cores=1)
     assert choices(pace, scales, MAX_TRY_AFTER + 200, most=2)[-100:].count(2) > 80
+
+
+def test_what_is_far_worse_is_hardly_tried_while_the_cores_are_free() -> None:
+    pace = Pace()
+    choices(pace, lambda threads: 0.01 / threads**2, 3 * MAX_TRY_AFTER)
+    slower = choices(pace, lambda threads: 0.02 / threads**2, MAX_TRY_AFTER)  # longer conversations
+    assert slower.count(8) >= MAX_TRY_AFTER - 6
 
 
 def test_each_size_of_batch_has_its_own_best() -> None:

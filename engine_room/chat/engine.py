@@ -160,12 +160,12 @@ class Chat:
         num_tokens = sum(count for _, count in batch)
         num_threads = self._num_threads(num_tokens)
         self._model.use_threads(num_threads)
-        started = time.perf_counter()
+        started, cpu_started = time.perf_counter(), time.process_time()
         if not self._model.decode([_slice(sequence, count) for sequence, count in batch]):
             return False
-        seconds = time.perf_counter() - started
+        seconds, cpu_s = time.perf_counter() - started, time.process_time() - cpu_started
         self._scheduler.took(num_tokens, seconds)
-        self._pace.took(num_tokens, num_threads, seconds)
+        self._pace.took(num_tokens, num_threads, seconds, cpu_s)
         return True
 
     def _num_threads(self, num_tokens: int) -> int:

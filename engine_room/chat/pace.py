@@ -13,6 +13,9 @@ MAX_TOKENS = 16
 TRY_AFTER, MAX_TRY_AFTER, TRY_FOR = 20, 640, 3
 FAR_WORSE = 1.15
 NEWEST_SHARE = 0.25  # in the running mean of the seconds that a batch takes
+# Threads that spin while they wait use all of the time; less than this, and somebody else has their cores.
+# Alone on the machine, with the client on it too, it is 0.92 and more; beside one busy program 0.75.
+USED_SHARE = 0.85
 
 
 class Pace:
@@ -28,10 +31,10 @@ class Pace:
         search = self._searches.setdefault(num_tokens, _Search(max_threads))
         return search.choice(max_threads)
 
-    def took(self, num_tokens: int, num_threads: int, seconds: float) -> None:
-        """Learn from a batch."""
+    def took(self, num_tokens: int, num_threads: int, seconds: float, cpu_s: float) -> None:
+        """Learn from a batch: how long it took, and how much CPU time of this process."""
         if search := self._searches.get(num_tokens):
-            search.took(num_threads, seconds)
+            search.took(num_threads, seconds, cpu_s)
 
 
 class _Search:
@@ -44,7 +47,7 @@ class _Search:
         self._last = 0
         self._try_after = TRY_AFTER
         self._num_batches = 0  # since the last try
-        self._usual = 0.0  # seconds with the best number at the last try
+        self._used_share = 1.0  # running mean, of the time of all threads
 
     def choice(self, max_threads: int) -> int:
         best = min(self._best, max_threads)
@@ -59,22 +62,24 @@ class _Search:
 
     def _conclude(self, best: int, other: int) -> None:
         """Keep the better of the two, and try the other side next time."""
-        self._usual = self._means.get(best, 0.0)
-        tried = self._means.get(other, self._usual)
-        is_far_worse = tried > self._usual * FAR_WORSE
+        usual = self._means.get(best, 0.0)
+        tried = self._means.get(other, usual)
+        is_far_worse = tried > usual * FAR_WORSE
         self._try_after = min(self._try_after * 2, MAX_TRY_AFTER) if is_far_worse else TRY_AFTER
-        if tried < self._usual:
-            self._best, self._usual = other, tried
+        if tried < usual:
+            self._best, usual = other, tried
         else:
             self._step = -self._step
-        self._means = {self._best: self._usual}  # each try is judged by itself
+        self._means = {self._best: usual}  # each try is judged by itself
         self._num_batches = 0
 
-    def took(self, num_threads: int, seconds: float) -> None:
+    def took(self, num_threads: int, seconds: float, cpu_s: float) -> None:
         if num_threads == self._last:
             mean = self._means.get(num_threads, seconds)
-            mean = self._means[num_threads] = mean + (seconds - mean) * NEWEST_SHARE
-            if num_threads == self._best and mean > self._usual * FAR_WORSE > 0:
-                # The machine has changed: whatever was far worse may be better now.
-                self._usual, self._try_after = mean, min(self._try_after, TRY_AFTER)
+            self._means[num_threads] = mean + (seconds - mean) * NEWEST_SHARE
+            used_share = cpu_s / (seconds * num_threads)
+            self._used_share += (used_share - self._used_share) * NEWEST_SHARE
+            if self._used_share < USED_SHARE:
+                # Cores are taken: whatever was far worse may be better now.
+                self._try_after = min(self._try_after, TRY_AFTER)
         self._last = num_threads
