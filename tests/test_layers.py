@@ -64,7 +64,7 @@ FLOORS = [
         "transcription_whisper",
     },
     {"chat.engine", "embedding", "speech", "transcription"},
-    {"streams", "door", "server", "uploads"},
+    {"streams", "door", "engines", "server", "uploads"},
     {"openai_api"},
 ]
 # (importer, imported) on one floor.
