@@ -228,12 +228,7 @@ def encode(sound: Sound, name: str) -> bytes:
     if not format_.by_pydub:
         encoder = Encoder(name, sound.rate_hz)
         return encoder.add(sound.samples) + encoder.finish()
-    segment = _pydub()(
-        data=as_int16(sound.samples).tobytes(),
-        sample_width=2,
-        frame_rate=sound.rate_hz,
-        channels=1,
-    )
+    segment = segment_of(sound)
     parameters = [part for option, value in PLAIN_MP3.items() for part in (f"-{option}", value)]
     file = segment.export(
         io.BytesIO(),
@@ -242,6 +237,16 @@ def encode(sound: Sound, name: str) -> bytes:
         parameters=parameters if name == "mp3" else None,
     )
     return bytes(file.getvalue())
+
+
+def segment_of(sound: Sound) -> Any:
+    """The sound as pydub's AudioSegment, of 16 bits."""
+    return _pydub()(
+        data=as_int16(sound.samples).tobytes(),
+        sample_width=2,
+        frame_rate=sound.rate_hz,
+        channels=1,
+    )
 
 
 @cache
