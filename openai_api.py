@@ -24,10 +24,8 @@ import contextlib
 import logging
 import os
 import sys
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import uvicorn
@@ -40,18 +38,15 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from engine_room import schemas, schemas_chat, schemas_completion, streams, transcription_format
-from engine_room.catalogue import Catalogue, check_speech_model, check_transcription_model
+from engine_room.catalogue import check_speech_model, check_transcription_model
 from engine_room.chat import completion
 from engine_room.chat import format as chat_format
 from engine_room.chat.answer import ChatAnswer
-from engine_room.chat.engine import chat_engine
-from engine_room.chat.turn import DetokenizeTurn, GenerationTurn, ModelTurn
-from engine_room.cores import Cores
+from engine_room.chat.turn import DetokenizeTurn, GenerationTurn
 from engine_room.door import Door
-from engine_room.embedding import embedding_engine
 from engine_room.embedding_format import embeddings_body, embeddings_turn
-from engine_room.embedding_turn import EmbeddingTurn
 from engine_room.encoding import FORMATS
+from engine_room.engines import Engines, make_engines
 from engine_room.errors import (
     ApiError,
     FileTooLarge,
@@ -61,16 +56,13 @@ from engine_room.errors import (
     UnsupportedValue,
 )
 from engine_room.health import health_of
-from engine_room.jobs import Engine, Status
-from engine_room.recordings import Recordings
 from engine_room.schemas_embeddings import EmbeddingList, EmbeddingsRequest
 from engine_room.server import Server, listen
 from engine_room.settings import Settings
-from engine_room.speech import SpeechTurn, speech_engine
-from engine_room.transcription import transcription_engine
+from engine_room.speech import SpeechTurn
 from engine_room.transcription_turn import TranscriptionTurn
 from engine_room.uploads import Upload, upload_of
-from engine_room.voices import Voices, shown
+from engine_room.voices import shown
 
 log = logging.getLogger("openai_api")
 VERSION = "0.1.0"
@@ -80,62 +72,6 @@ VERSION = "0.1.0"
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 # The same for Intel's OpenMP, in milliseconds; CTranslate2 brings that on Windows, GNU's on Linux.
 os.environ.setdefault("KMP_BLOCKTIME", "1")
-
-
-@dataclass(frozen=True, slots=True)
-class Engines:
-    """What the routes hold: the engines, and the things they look names up in."""
-
-    settings: Settings
-    catalogue: Catalogue
-    voices: Voices
-    recordings: Recordings
-    chat: Engine[ModelTurn]
-    embeddings: Engine[EmbeddingTurn]
-    speech: Engine[SpeechTurn]
-    transcription: Engine[TranscriptionTurn]
-
-    def open(self) -> None:
-        """Start the threads; each loads its model while the server already answers."""
-        for part in (self.recordings, self.chat, self.embeddings, self.speech, self.transcription):
-            part.open()
-
-    def close(self, finish_within_s: float = 0) -> None:
-        """Refuse what waits, let what runs finish within a time, and stop the threads."""
-        deadline = time.monotonic() + finish_within_s
-        engines = (self.chat, self.embeddings, self.speech, self.transcription)
-        for engine in engines:
-            engine.refuse()
-        for engine in engines:
-            engine.close(max(0, deadline - time.monotonic()))
-        self.recordings.close()
-
-    def status(self) -> dict[str, Status]:
-        """How each part is."""
-        return {
-            "chat": self.chat.status,
-            "embeddings": self.catalogue.embedding_status(self.embeddings.status),
-            "speech": self.speech.status,
-            "voice_cloning": self.voices.cloning_status(),
-            "transcription": self.transcription.status,
-        }
-
-
-def make_engines(settings: Settings) -> Engines:
-    """The engines of one server, not yet open."""
-    catalogue = Catalogue(settings)
-    recordings = Recordings(settings)
-    cores = Cores()  # one budget for all three
-    return Engines(
-        settings=settings,
-        catalogue=catalogue,
-        voices=Voices(settings),
-        recordings=recordings,
-        chat=chat_engine(settings, catalogue, cores),
-        embeddings=embedding_engine(settings, cores),
-        speech=speech_engine(settings, recordings, cores),
-        transcription=transcription_engine(settings, catalogue, cores),
-    )
 
 
 @asynccontextmanager

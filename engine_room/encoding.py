@@ -7,10 +7,10 @@ and the other formats are encoded block by block in process by PyAV. Knows no en
 import io
 import struct
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,50 +61,70 @@ PLAIN_MP3 = {"write_xing": "0", "id3v2_version": "0", "write_id3v1": "0"}
 CONTAINERS = "aac,aiff,amr,asf,au,avi,caf,flac,flv,matroska,mov,mp3,mpeg,mpegts,ogg,w64,wav"
 
 
-def decode(data: bytes, rate_hz: int, cancelled: Callable[[], bool] = lambda: False) -> Sound:
-    """An upload of any container and label as mono sound; what it is, is read from its content.
+def decode(
+    data: bytes | BinaryIO,
+    rate_hz: int,
+    cancelled: Callable[[], bool] = lambda: False,
+    first_s: float | None = None,
+) -> Sound:
+    """An upload, or an open file, of any container and label as mono sound; what it is, is read from its
+    content.
 
-    Whole file in memory. A file that breaks off gives what came before; when `cancelled` on the way,
-    there is no sound. Raises InvalidAudio.
+    Whole sound in memory; with `first_s` only so many seconds of its beginning, and no more is read. A
+    file that breaks off gives what came before; when `cancelled` on the way, there is no sound. Raises
+    InvalidAudio, OSError of an open file.
     """
     import av  # late: 0.1 s of imports that the server's start need not wait for
 
     if not data:
         raise InvalidAudio("The uploaded file is empty.")
     blocks: list[NDArray[np.int16]] = []
-    num_samples = 0
-    resampler = av.AudioResampler(format="s16", layout="mono", rate=rate_hz)
     try:
         with av.open(
-            io.BytesIO(data), metadata_errors="ignore", options={"format_whitelist": CONTAINERS}
+            io.BytesIO(data) if isinstance(data, bytes) else data,
+            metadata_errors="ignore",
+            options={"format_whitelist": CONTAINERS},
         ) as container:
             if not container.streams.audio:
                 raise InvalidAudio("The uploaded file has no audio in it.")
-            for frame in _valid_frames(container):
+            for block in _mono_blocks(container, rate_hz, first_s):
                 if cancelled():
-                    break
-                frame.pts = None  # broken timestamps must not stop the resampler
-                blocks += (part.to_ndarray()[0] for part in resampler.resample(frame))
-                num_samples += frame.samples * rate_hz // frame.sample_rate
-                if num_samples > MAX_SOUND_S * rate_hz:
-                    raise InvalidAudio(
-                        f"The uploaded file is longer than {MAX_SOUND_S // 60} minutes; send it in parts."
-                    )
-            if blocks:
-                blocks += (part.to_ndarray()[0] for part in resampler.resample(None))
+                    return Sound(np.zeros(0, np.float32), rate_hz)
+                blocks.append(block)
     except (av.FFmpegError, ValueError) as error:
         if not blocks:
             raise InvalidAudio(
                 "The uploaded file is not audio that can be decoded; send wav, mp3, flac, m4a, mp4, "
                 "ogg, opus, webm or aac."
             ) from error
-    if cancelled():
-        return Sound(np.zeros(0, np.float32), rate_hz)
     if not blocks:
         raise InvalidAudio("The uploaded file has no sound in it.")
     samples = np.concatenate(blocks).astype(np.float32)
     samples /= 32_768  # in place: three hours of sound are 0.7 GB
-    return Sound(samples, rate_hz)
+    return Sound(samples if first_s is None else samples[: int(first_s * rate_hz)], rate_hz)
+
+
+def _mono_blocks(
+    container: Any, rate_hz: int, first_s: float | None
+) -> Iterator[NDArray[np.int16]]:
+    """The first audio stream, mixed to one channel, block by block. Raises InvalidAudio when it is longer
+    than MAX_SOUND_S and not only its first seconds are asked for."""
+    import av
+
+    resampler = av.AudioResampler(format="s16", layout="mono", rate=rate_hz)
+    num_samples = 0
+    for frame in _valid_frames(container):
+        frame.pts = None  # broken timestamps must not stop the resampler
+        yield from (part.to_ndarray()[0] for part in resampler.resample(frame))
+        num_samples += frame.samples * rate_hz // frame.sample_rate
+        if first_s is not None and num_samples > first_s * rate_hz:
+            return
+        if num_samples > MAX_SOUND_S * rate_hz:
+            raise InvalidAudio(
+                f"The uploaded file is longer than {MAX_SOUND_S // 60} minutes; send it in parts."
+            )
+    if num_samples:
+        yield from (part.to_ndarray()[0] for part in resampler.resample(None))
 
 
 def _valid_frames(container: Any) -> Any:
@@ -208,12 +228,7 @@ def encode(sound: Sound, name: str) -> bytes:
     if not format_.by_pydub:
         encoder = Encoder(name, sound.rate_hz)
         return encoder.add(sound.samples) + encoder.finish()
-    segment = _pydub()(
-        data=as_int16(sound.samples).tobytes(),
-        sample_width=2,
-        frame_rate=sound.rate_hz,
-        channels=1,
-    )
+    segment = segment_of(sound)
     parameters = [part for option, value in PLAIN_MP3.items() for part in (f"-{option}", value)]
     file = segment.export(
         io.BytesIO(),
@@ -222,6 +237,16 @@ def encode(sound: Sound, name: str) -> bytes:
         parameters=parameters if name == "mp3" else None,
     )
     return bytes(file.getvalue())
+
+
+def segment_of(sound: Sound) -> Any:
+    """The sound as pydub's AudioSegment, of 16 bits."""
+    return _pydub()(
+        data=as_int16(sound.samples).tobytes(),
+        sample_width=2,
+        frame_rate=sound.rate_hz,
+        channels=1,
+    )
 
 
 @cache

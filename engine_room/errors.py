@@ -102,8 +102,8 @@ class InvalidAudio(InvalidRequest):
 
     code = "invalid_audio"
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message, param="file")
+    def __init__(self, message: str, param: str = "file") -> None:
+        super().__init__(message, param=param)
 
 
 class InvalidApiKey(ApiError):
@@ -118,6 +118,13 @@ class InvalidApiKey(ApiError):
             "Incorrect or missing API key: send one of this server's OPENAI_API_KEYS as "
             "'Authorization: Bearer <key>'."
         )
+
+
+class Forbidden(ApiError):
+    """The request is understood, and not allowed from there, or on that thing; the message says why."""
+
+    status = 403
+    type = "permission_error"
 
 
 class NotFound(ApiError):
@@ -158,6 +165,22 @@ class MethodNotAllowed(ApiError):
     type = "invalid_request_error"
 
 
+class VoiceExists(ApiError):
+    """The name of a new voice is taken. Clients repeat a 409 by themselves; that cannot help here."""
+
+    status = 409
+    type = "invalid_request_error"
+    code = "voice_exists"
+    should_retry = False
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"There is a voice or a file named {quoted(name)} already: choose another name, or delete "
+            "that one first.",
+            param="name",
+        )
+
+
 class FileTooLarge(ApiError):
     """The upload is over the limit."""
 
@@ -165,11 +188,11 @@ class FileTooLarge(ApiError):
     type = "invalid_request_error"
     code = "file_too_large"
 
-    def __init__(self, limit_bytes: int) -> None:
+    def __init__(self, limit_bytes: int, param: str = "file") -> None:
         super().__init__(
             f"The upload is larger than this server takes ({limit_bytes:,} bytes; "
             "the setting MAX_UPLOAD_BYTES).",
-            param="file",
+            param=param,
         )
 
 
@@ -200,6 +223,15 @@ class Unavailable(ApiError):
         super().__init__(f"{reason} {mend}" if mend else reason)
         self.reason = reason
         self.mend = mend
+
+
+class CannotStore(ApiError):
+    """The disk does not take, or not let go, what it is told to; nothing half-done is left behind."""
+
+    status = 507
+    type = "server_error"
+    code = "cannot_store"
+    should_retry = False
 
 
 class ShuttingDown(ApiError):

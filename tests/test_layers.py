@@ -30,7 +30,8 @@ FLOORS = [
         "schemas_embeddings",
         "standard_voices",
     },
-    {"health", "jobs", "encoding", "catalogue", "voices", "recordings", "speech_text"}
+    {"health", "jobs", "encoding", "catalogue", "clips", "voices", "recordings"}
+    | {"speech_text", "voice_names"}
     | {
         "chat.answer_grammar",
         "chat.grammar",
@@ -64,13 +65,14 @@ FLOORS = [
         "transcription_whisper",
     },
     {"chat.engine", "embedding", "speech", "transcription"},
-    {"streams", "door", "server", "uploads"},
+    {"streams", "door", "engines", "server", "uploads"},
     {"openai_api"},
 ]
 # (importer, imported) on one floor.
 NEIGHBOURS = {
     ("chat.answer", "chat.logprobs"),
     ("catalogue", "jobs"),
+    ("clips", "encoding"),
     ("chat.answer", "chat.turn"),
     ("chat.answer_grammar", "chat.grammar"),
     ("chat.answer_grammar", "chat.tool_format"),
@@ -131,7 +133,7 @@ OWNERS = {
     "faster_whisper": {"transcription_whisper"},
     "ctranslate2": {"transcription_whisper"},
     "av": {"encoding"},
-    "pydub": {"encoding"},
+    "pydub": {"clips", "encoding"},
     "jinja2": {"chat.template"},
     "psutil": {"chat.engine"},
     "TTS": {"speech_xtts"},

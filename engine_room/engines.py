@@ -1,0 +1,74 @@
+"""The engines of one server, opened and closed together. Knows no web framework."""
+
+import time
+from dataclasses import dataclass
+
+from engine_room.catalogue import Catalogue
+from engine_room.chat.engine import chat_engine
+from engine_room.chat.turn import ModelTurn
+from engine_room.cores import Cores
+from engine_room.embedding import embedding_engine
+from engine_room.embedding_turn import EmbeddingTurn
+from engine_room.jobs import Engine, Status
+from engine_room.recordings import Recordings
+from engine_room.settings import Settings
+from engine_room.speech import SpeechTurn, speech_engine
+from engine_room.transcription import transcription_engine
+from engine_room.transcription_turn import TranscriptionTurn
+from engine_room.voices import Voices
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """What the routes hold: the engines, and the things they look names up in."""
+
+    settings: Settings
+    catalogue: Catalogue
+    voices: Voices
+    recordings: Recordings
+    chat: Engine[ModelTurn]
+    embeddings: Engine[EmbeddingTurn]
+    speech: Engine[SpeechTurn]
+    transcription: Engine[TranscriptionTurn]
+
+    def open(self) -> None:
+        """Start the threads; each loads its model while the server already answers."""
+        for part in (self.recordings, self.chat, self.embeddings, self.speech, self.transcription):
+            part.open()
+
+    def close(self, finish_within_s: float = 0) -> None:
+        """Refuse what waits, let what runs finish within a time, and stop the threads."""
+        deadline = time.monotonic() + finish_within_s
+        engines = (self.chat, self.embeddings, self.speech, self.transcription)
+        for engine in engines:
+            engine.refuse()
+        for engine in engines:
+            engine.close(max(0, deadline - time.monotonic()))
+        self.recordings.close()
+
+    def status(self) -> dict[str, Status]:
+        """How each part is."""
+        return {
+            "chat": self.chat.status,
+            "embeddings": self.catalogue.embedding_status(self.embeddings.status),
+            "speech": self.speech.status,
+            "voice_cloning": self.voices.cloning_status(),
+            "transcription": self.transcription.status,
+        }
+
+
+def make_engines(settings: Settings) -> Engines:
+    """The engines of one server, not yet open."""
+    catalogue = Catalogue(settings)
+    recordings = Recordings(settings)
+    cores = Cores()  # one budget for all three
+    return Engines(
+        settings=settings,
+        catalogue=catalogue,
+        voices=Voices(settings),
+        recordings=recordings,
+        chat=chat_engine(settings, catalogue, cores),
+        embeddings=embedding_engine(settings, cores),
+        speech=speech_engine(settings, recordings, cores),
+        transcription=transcription_engine(settings, catalogue, cores),
+    )
