@@ -29,6 +29,7 @@ ALL = [
         "unsupported_model",
         "model",
     ),
+    (errors.NothingToSay(), 400, "invalid_request_error", None, "input"),
     (errors.InvalidAudio("No."), 400, "invalid_request_error", "invalid_audio", "file"),
     (errors.InvalidApiKey(), 401, "invalid_request_error", "invalid_api_key", None),
     (errors.NotFound("No."), 404, "invalid_request_error", None, None),

@@ -23,6 +23,7 @@ FLOORS = [
         "errors",
         "folders",
         "gguf",
+        "language_guess",
         "settings",
         "schemas",
         "schemas_chat",
@@ -53,6 +54,7 @@ FLOORS = [
         "llama_library",
         "transcription_turn",
         "transcription_format",
+        "xtts.languages",
     },
     {
         "chat.cache",
