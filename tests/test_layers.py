@@ -54,7 +54,9 @@ FLOORS = [
         "llama_library",
         "transcription_turn",
         "transcription_format",
+        "xtts.cleaning",
         "xtts.languages",
+        "xtts.text",
     },
     {
         "chat.cache",
@@ -119,6 +121,9 @@ NEIGHBOURS = {
     ("schemas_completion", "schemas_chat"),
     ("schemas_embeddings", "schemas"),
     ("voices", "jobs"),
+    ("xtts.cleaning", "xtts.languages"),
+    ("xtts.text", "xtts.cleaning"),
+    ("xtts.text", "xtts.languages"),
 }
 # Who may import a library, where that is not everybody.
 OWNERS = {

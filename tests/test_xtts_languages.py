@@ -118,7 +118,35 @@ def test_the_script_that_most_is_written_in_tells_the_language(text: str, code: 
     assert told(text) == code
 
 
-@pytest.mark.parametrize("text", ["", "OK", "42", "Taxi!", "Dr. Müller", "…", "สวัสดี"])
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("Dzień dobry", "pl"),
+        ("Das ist gut.", "de"),
+        ("Je t'aime beaucoup.", "fr"),
+        ("Hoe gaat het?", "nl"),
+    ],
+)
+def test_a_greeting_is_enough(text: str, code: str) -> None:
+    assert told(text) == code
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "OK",
+        "42",
+        "Taxi!",
+        "Dr. Müller",
+        "…",
+        "สวัสดี",
+        "Pizza Margherita, please.",
+        "Please call Mr. Giovanni Bianchi.",
+        "Jürgen Klopp signed Mohamed Salah.",
+        "def main(): print('hello world')",
+    ],
+)
 def test_what_does_not_tell_is_english(text: str) -> None:
     assert told(text) == "en"
 

@@ -80,9 +80,10 @@ SCRIPTS = {
 SYLLABIC = ("ja", "zh-cn", "ko")
 LETTERS_A_SYLLABLE = 3
 LATIN = ("en", "es", "fr", "de", "it", "pt", "pl", "tr", "nl", "cs", "hu")
-# Below this many letters, or this probability, a guess among Latin languages is too often wrong.
-MIN_LETTERS_TO_TELL = 16
-SURE = 0.9
+# Below this many letters, or this probability, a guess among Latin languages is too often wrong; a
+# greeting of two words is told, a foreign name alone is not.
+MIN_LETTERS_TO_TELL = 8
+SURE = 0.97
 # A language shows soon; more text only takes more time.
 MAX_CHARS_TO_TELL = 2000
 
