@@ -56,6 +56,7 @@ FLOORS = [
         "transcription_format",
         "xtts.cleaning",
         "xtts.languages",
+        "xtts.pace",
         "xtts.text",
     },
     {
