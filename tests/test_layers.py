@@ -56,6 +56,7 @@ FLOORS = [
         "transcription_format",
         "xtts.cleaning",
         "xtts.languages",
+        "xtts.numbers",
         "xtts.pace",
         "xtts.text",
     },
@@ -125,6 +126,7 @@ NEIGHBOURS = {
     ("xtts.cleaning", "xtts.languages"),
     ("xtts.text", "xtts.cleaning"),
     ("xtts.text", "xtts.languages"),
+    ("xtts.text", "xtts.numbers"),
 }
 # Who may import a library, where that is not everybody.
 OWNERS = {

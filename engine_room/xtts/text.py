@@ -22,6 +22,7 @@ from engine_room.xtts.cleaning import (
     has_words,
 )
 from engine_room.xtts.languages import LANGUAGES
+from engine_room.xtts.numbers import readable
 
 # A token more than the model's 402 would fail; the library's own cleaners may add one at each end.
 MAX_TOKENS = 400
@@ -136,7 +137,7 @@ def pieces(
 
 def spoken(text: str, language: str) -> str:
     """A piece as XTTS speaks it best: one mark at its end, none repeated, straight quotes, no bracket
-    left open. Case is left to the library."""
+    left open, no number that the library fails on. Case is left to the library."""
     text = text.translate(STRAIGHT)
     text = REPEATED.sub(r"\1", ENDS_IN_A_ROW.sub(_one_end, text))
     text = _without_beginning(text)
@@ -148,7 +149,7 @@ def spoken(text: str, language: str) -> str:
     body = " ".join(body.split())
     if language in DOT_IS_SPOKEN:
         body = _with_silent_stops(body, language)
-    return body + _last_mark(ending, language) if body else ""
+    return readable(body + _last_mark(ending, language), language) if body else ""
 
 
 def _one_end(run: re.Match[str]) -> str:
