@@ -20,6 +20,7 @@ SPOKEN_SYMBOLS = "°^`´"
 # Letters by Unicode's book that nobody sees, or marks that choose how a character is drawn.
 INVISIBLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0]")
 ARROWS = re.compile("[\u2190-\u21ff\u27f0-\u27ff\u2900-\u297f\u2b00-\u2bff™℠ℹ]")
+FRACTION_SLASH = "\u2044"  # in what Unicode makes of ½
 # Stands where a picture stood, until it is known whether a gap is needed there. Control
 # characters of the input are gone by then.
 PICTURE = "\0"
@@ -79,7 +80,7 @@ def _plain(char: str) -> str:
         return str(unicodedata.decimal(char))
     compatible = unicodedata.normalize("NFKC", char)
     if category[0] in "LN" and not ARROWS.match(char):
-        return compatible
+        return compatible.replace(FRACTION_SLASH, "/")
     if category in ("So", "Sk") or ARROWS.match(char):
         if char in SPOKEN_SYMBOLS:
             return char

@@ -77,7 +77,7 @@ ABBREVIATIONS = {
     language: frozenset(words.split())
     for language, words in {
         "en": "mr mrs ms dr prof st jr sr vs no etc approx dept est inc ltd co corp gen col capt lt sgt "
-        "rev hon gov sen rep fig vol jan feb mar apr jun jul aug sep sept oct nov dec mt ave",
+        "rev hon gov sen rep fig vol tel jan feb mar apr jun jul aug sep sept oct nov dec mt ave",
         "es": "sr sra srta dr dra ud uds da av avda pág págs núm etc aprox ej prof ing lic tel",
         "fr": "mm mme mmes mlle dr pr me st ste av bd cf env ex art chap vol réf tél etc",
         "de": "dr prof nr str bzw usw ca vgl evtl ggf inkl zzgl mio mrd sog hr fr st abs art kap jh geb "
@@ -234,13 +234,15 @@ def _pieces(plain: str, limit: _Limit) -> Iterator[Piece]:
 
 
 def _filled(paragraph: str, limit: _Limit, is_first: bool) -> Iterator[Piece]:
-    """The paragraph's parts, joined as far as they fit; but the first piece only until it is not short."""
+    """The paragraph's parts, joined as far as they fit; but the first piece only until neither it nor
+    the rest is short."""
     start = 0
     last: _Break | None = None
+    shortest = limit.max_chars // SHORT
     for part_end in _part_ends(paragraph, limit, is_first):
         if last:
-            starts_soon = is_first and last.at - start >= limit.max_chars // SHORT
-            if starts_soon or not limit.holds(paragraph[start : part_end.at]):
+            is_enough = min(last.at - start, len(paragraph) - last.at) >= shortest
+            if (is_first and is_enough) or not limit.holds(paragraph[start : part_end.at]):
                 yield Piece(paragraph[start : last.at].strip(), PAUSES_S[last.rank])
                 start, is_first = last.at, False
         last = part_end
@@ -325,7 +327,8 @@ def _breaks(text: str, language: str) -> list[_Break]:
 
 def _rank(match: re.Match[str], language: str) -> Rank | None:
     text, marks = match.string, match["marks"]
-    before, after = text[max(0, match.start() - 1) : match.start()], text[match.end() :][:1]
+    before = text[max(0, match.start() - 1) : match.start()]
+    after = text[match.end() : match.end() + 1]
     if match["space"]:
         return Rank.WORD
     if marks is None:
@@ -353,7 +356,7 @@ def _is_abbreviation(text: str, dot_at: int, language: str) -> bool:
         return False
     token = found[0].casefold()
     if token.isdigit() and len(token) <= 2:  # "1. Wash your hands. 2. Dry them."
-        is_item = text[: found.start()].rstrip()[-1:] in ("", *MARKS)
+        is_item = text[max(0, found.start() - 2) : found.start()].strip()[-1:] in ("", *MARKS)
         return is_item or language in DOTTED_ORDINALS
     if token in ABBREVIATIONS["en"] or token in ABBREVIATIONS.get(language, ()):
         return True
