@@ -11,16 +11,7 @@ from engine_room.errors import InvalidRequest
 from engine_room.xtts.cleaning import cleaned, has_words
 from engine_room.xtts.languages import LANGUAGES
 from engine_room.xtts.text import Piece, pieces, spoken
-
-NASTY = [
-    *"aZ é ñ ß 漢 字 か カ ー ッ 한 글 ा ि ् क ष ن ش ِ ж ก ่ 0 7 ٣ Ａ １ ﬁ".split(" "),
-    *". , ! ? … 。 ！ ？ 、 ， ؟ ، । : ; — – - ' \" “ ” « » ( ) [ ] 「 」 * _ # & < > / @ % $ € °".split(
-        " "
-    ),
-    *" \t\n\r\x00\x07\x1b\x7f\u200b\u200d\u200e\ufeff\u00ad\u00a0\u3000\u2028\ue000\ufffd",
-    *["\ud800", "\u0301", "\u0300", "\ufe0f", "😀", "👩‍👩‍👧", "🇩🇪", "1️⃣", "→"],
-    *["<b>", "</p>", "<break time='1s'/>", "&amp;", "&#0;", "[a](b)", "\n\n", ". ", "Dr. ", "3.14"],
-]
+from tests.nasty_texts import nasty_text
 
 
 def cut(text: str, language: str = "en", num_tokens: Callable[[str], int] = len) -> list[str]:
@@ -33,11 +24,6 @@ def without_space(text: str) -> str:
 
 def words_of(text: str) -> str:
     return "".join(filter(str.isalnum, text))
-
-
-def nasty_text(source: random.Random) -> str:
-    common = source.choices(NASTY, k=source.randint(1, 12))
-    return "".join(source.choices([*common, "word ", "a"], k=source.randint(1, 900)))
 
 
 def plain_text(source: random.Random) -> str:
@@ -264,52 +250,6 @@ def test_what_has_nothing_to_say_is_refused_before_any_piece(text: str) -> None:
         pieces(text, "en", len)
     assert caught.value.message == "input has nothing in it that can be spoken."
     assert caught.value.param == "input"
-
-
-@pytest.mark.parametrize(
-    ("text", "plain"),
-    [
-        ("Hello 😀.", "Hello."),
-        ("Hi😀there 👩‍👩‍👧 you 🇩🇪!", "Hi there you!"),
-        ("Press 1️⃣ now", "Press 1 now"),
-        ("a\x00b\x1bc\x85d", "a b c d"),
-        ("zero\u200bwidth so\u00adft \ufeffmark", "zerowidth soft mark"),
-        ("lone \ud800 surrogate", "lone surrogate"),
-        ("<speak>Hello<break time='1s'/>world</speak>", "Hello world"),
-        ("H<sub>2</sub>O <prosody rate='slow'>slowly</prosody>", "H2O slowly"),
-        ("<p>One.</p><p>Two.</p>", "One.\nTwo."),
-        ("AT&amp;T &lt;b&gt;bold&lt;/b&gt;", "AT&T bold"),
-        ("a < b and c > d", "a b and c d"),
-        ("I <3 <https://example.com>", "I 3 https://example.com"),
-        ("cafe\u0301", "café"),
-        ("Ｈｅｌｌｏ　１２３", "Hello 123"),
-        ("𝐛𝐨𝐥𝐝 ﬁne ｶﾞ", "bold fine ガ"),
-        ("٣ और ४", "3 और 4"),
-        ("½ of 3㎏ is № 5", "1/2 of 3kg is No 5"),
-        ("20 °C, 5 kg", "20 °C, 5 kg"),
-        ("card 4111111111111111", "card " + " ".join("4111111111111111")),
-        ("**Bold** and _soft_ and `code`, 2*3", "Bold and soft and code, 2 3"),
-        ("# Title\n\nSee [this](http://example.com).", "Title\nSee this."),
-        ("- Milk\n- Eggs\n* Bread", "Milk, Eggs, Bread"),
-        (
-            "A line that was\nwrapped at its end.\r\nThen more.",
-            "A line that was wrapped at its end. Then more.",
-        ),
-        ("One.\n\n\n \nTwo.", "One.\nTwo."),
-        ("What!!!!!!!! ------", "What!!! ---"),
-    ],
-)
-def test_what_no_voice_can_say_never_reaches_it(text: str, plain: str) -> None:
-    assert cleaned(text, "hi" if "और" in text else "en") == plain
-
-
-def test_cleaned_text_has_no_control_characters_tags_or_emoji_whatever_comes() -> None:
-    source = random.Random(9)
-    for _ in range(500):
-        plain = cleaned(nasty_text(source), "en")
-        assert not set("<>\0\u200b\u200d\ufe0f😀→") & set(plain)
-        assert not any(unicodedata.category(char)[0] == "C" for char in plain.replace("\n", ""))
-        assert "  " not in plain
 
 
 # Made ready
