@@ -97,6 +97,13 @@ class WrongModel(InvalidRequest):
         super().__init__(f"The model {quoted(model)} {why}. {mend}", param="model")
 
 
+class NothingToSay(InvalidRequest):
+    """A text to speak without a letter or a digit in it."""
+
+    def __init__(self) -> None:
+        super().__init__("input has nothing in it that can be spoken.", param="input")
+
+
 class InvalidAudio(InvalidRequest):
     """An upload that holds no sound we can decode."""
 

@@ -8,11 +8,11 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from functools import cache
-from typing import Any
 
 from anyascii import anyascii
 
-from engine_room.errors import InvalidRequest
+from engine_room.errors import InvalidRequest, NothingToSay
+from engine_room.language_guess import guess
 
 MAX_PIECE_CHARS = 300
 # Below this many letters, or this probability, a guess at the language is too often wrong. Tried on 4,400
@@ -20,7 +20,7 @@ MAX_PIECE_CHARS = 300
 MIN_LETTERS_TO_TELL = 16
 SURE = 0.97
 # Fewer candidates make the guess at a short text better; these are what people mostly speak, English first.
-LANGUAGES = (
+LANGUAGES = tuple(
     "en es fr de it pt pl tr ru nl cs ar zh hu ko ja hi sv da no fi ro el uk vi id ca".split()
 )
 # At most this share of letters of other scripts is read by its nearest Latin spelling ("Привет": Privet).
@@ -43,16 +43,16 @@ def speakable_english(text: str, language: str) -> str:
     """
     letters = [char for char in text if char.isalpha()]
     if not letters and not any(char.isalnum() for char in text):
-        raise InvalidRequest("input has nothing in it that can be spoken.", param="input")
+        raise NothingToSay
     if language and re.split(r"[-_]", language.lower())[0] not in ("en", "eng", "english", "auto"):
         raise _not_english(f"language {language!r} was asked for", "language")
     foreign = [char for char in letters if not _is_latin(char)]
     if len(foreign) > MAX_FOREIGN_SHARE * len(letters):
         raise _not_english(f"input is written in another script ({foreign[0]!r})", "input")
     if len(letters) >= MIN_LETTERS_TO_TELL:
-        guess, probability = _detector().classify(text)
-        if guess != "en" and probability >= SURE:
-            raise _not_english(f"input looks like another language ({guess})", "input")
+        found = guess(text, LANGUAGES)
+        if found.language != "en" and found.probability >= SURE:
+            raise _not_english(f"input looks like another language ({found.language})", "input")
     return WORD.sub(_latin_spelling, text)
 
 
@@ -77,15 +77,6 @@ def _is_latin(char: str) -> bool:
     return unicodedata.name(char, "LATIN").startswith(
         ("LATIN", "MODIFIER", "FEMININE", "MASCULINE")
     )
-
-
-@cache
-def _detector() -> Any:
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier  # late: 0.3 s to load its tables
-
-    detector = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    detector.set_languages(LANGUAGES)
-    return detector
 
 
 def pieces(text: str, max_chars: int = MAX_PIECE_CHARS) -> Iterator[str]:

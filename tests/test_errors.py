@@ -29,6 +29,7 @@ ALL = [
         "unsupported_model",
         "model",
     ),
+    (errors.NothingToSay(), 400, "invalid_request_error", None, "input"),
     (errors.InvalidAudio("No."), 400, "invalid_request_error", "invalid_audio", "file"),
     (
         errors.InvalidAudio("No.", "audio_sample"),

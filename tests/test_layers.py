@@ -23,6 +23,7 @@ FLOORS = [
         "errors",
         "folders",
         "gguf",
+        "language_guess",
         "settings",
         "schemas",
         "schemas_chat",
@@ -54,6 +55,11 @@ FLOORS = [
         "llama_library",
         "transcription_turn",
         "transcription_format",
+        "xtts.cleaning",
+        "xtts.languages",
+        "xtts.numbers",
+        "xtts.pace",
+        "xtts.text",
     },
     {
         "chat.cache",
@@ -119,6 +125,10 @@ NEIGHBOURS = {
     ("schemas_completion", "schemas_chat"),
     ("schemas_embeddings", "schemas"),
     ("voices", "jobs"),
+    ("xtts.cleaning", "xtts.languages"),
+    ("xtts.text", "xtts.cleaning"),
+    ("xtts.text", "xtts.languages"),
+    ("xtts.text", "xtts.numbers"),
 }
 # Who may import a library, where that is not everybody.
 OWNERS = {
