@@ -28,9 +28,20 @@ FLOORS = [
         "schemas_chat",
         "schemas_completion",
         "schemas_embeddings",
+        "schemas_voices",
         "standard_voices",
     },
-    {"health", "jobs", "encoding", "catalogue", "clips", "voices", "recordings"}
+    {
+        "health",
+        "jobs",
+        "encoding",
+        "catalogue",
+        "clips",
+        "clone_store",
+        "clones",
+        "voices",
+        "recordings",
+    }
     | {"speech_text", "voice_names"}
     | {
         "chat.answer_grammar",
@@ -73,6 +84,12 @@ NEIGHBOURS = {
     ("chat.answer", "chat.logprobs"),
     ("catalogue", "jobs"),
     ("clips", "encoding"),
+    ("clone_store", "clips"),
+    ("clone_store", "clones"),
+    ("clone_store", "encoding"),
+    ("clone_store", "voice_names"),
+    ("clones", "clips"),
+    ("clones", "voice_names"),
     ("chat.answer", "chat.turn"),
     ("chat.answer_grammar", "chat.grammar"),
     ("chat.answer_grammar", "chat.tool_format"),
@@ -118,7 +135,13 @@ NEIGHBOURS = {
     ("schemas_completion", "schemas"),
     ("schemas_completion", "schemas_chat"),
     ("schemas_embeddings", "schemas"),
+    ("schemas_voices", "schemas"),
+    ("voices", "clips"),
+    ("voices", "clone_store"),
+    ("voices", "clones"),
+    ("voices", "encoding"),
     ("voices", "jobs"),
+    ("voices", "voice_names"),
 }
 # Who may import a library, where that is not everybody.
 OWNERS = {
