@@ -76,7 +76,7 @@ FLOORS = [
         "transcription_whisper",
     },
     {"chat.engine", "embedding", "speech", "transcription"},
-    {"streams", "door", "engines", "server", "uploads"},
+    {"streams", "door", "engines", "origins", "server", "uploads"},
     {"openai_api"},
 ]
 # (importer, imported) on one floor.
@@ -129,6 +129,7 @@ NEIGHBOURS = {
     ("embedding_format", "catalogue"),
     ("embedding_format", "embedding_turn"),
     ("embedding_turn", "catalogue"),
+    ("door", "origins"),
     ("schemas", "errors"),
     ("schemas_chat", "errors"),
     ("schemas_chat", "schemas"),

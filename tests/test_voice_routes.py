@@ -244,6 +244,19 @@ def test_an_unknown_voice_is_a_404_whatever_is_asked_of_it(http: httpx.Client, n
         checked(http.request(method, path + end), 404)
 
 
+def test_a_strange_page_cannot_change_voices_but_ask_for_them(http: httpx.Client) -> None:
+    page = {"Origin": "http://evil.example"}
+    files = {"audio_sample": ("a.wav", GOOD)}
+    answer = http.post(VOICES, data={"name": "x"}, files=files, headers=page)
+    assert "TRUSTED_ORIGINS" in checked(answer, 403)["message"]
+    assert answer.headers["access-control-allow-origin"] == "*"
+    checked(http.delete(f"{VOICES}/nova", headers=page), 403)
+    assert http.get(VOICES, headers=page).status_code == 200
+    own = {"Origin": str(http.base_url).rstrip("/")}
+    made = http.post(VOICES, data={"name": "x"}, files=files, headers=own)
+    assert made.status_code == 200
+
+
 @pytest.mark.slow
 def test_a_server_killed_while_it_writes_leaves_nothing_after_the_next_start(
     tmp_path: Path,
