@@ -3,7 +3,10 @@
     POST /v1/audio/speech               text to speech
     POST /v1/audio/transcriptions       speech to text
     GET  /v1/audio/voices               the voices
-    GET  /v1/audio/voices/{voice_id}    one voice
+    POST /v1/audio/voices               a new voice, cloned from recordings
+    GET  /v1/audio/voices/{voice_id}/preview    a cloned voice's clip, to listen to
+    GET  /v1/audio/voices/{voice_id}    one voice, and what its clips are worth
+    DELETE /v1/audio/voices/{voice_id}  a cloned voice deleted
     GET  /v1/audio/models               the speech models
     POST /v1/chat/completions           chat, whole or streamed
     POST /v1/completions                raw prompts continued, whole or streamed
@@ -37,12 +40,20 @@ from fastapi_offline import FastAPIOffline
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
-from engine_room import schemas, schemas_chat, schemas_completion, streams, transcription_format
+from engine_room import (
+    schemas,
+    schemas_chat,
+    schemas_completion,
+    schemas_voices,
+    streams,
+    transcription_format,
+)
 from engine_room.catalogue import check_speech_model, check_transcription_model
 from engine_room.chat import completion
 from engine_room.chat import format as chat_format
 from engine_room.chat.answer import ChatAnswer
 from engine_room.chat.turn import DetokenizeTurn, GenerationTurn
+from engine_room.clone_store import NewVoice
 from engine_room.door import Door
 from engine_room.embedding_format import embeddings_body, embeddings_turn
 from engine_room.encoding import FORMATS
@@ -61,8 +72,7 @@ from engine_room.server import Server, listen
 from engine_room.settings import Settings
 from engine_room.speech import SpeechTurn
 from engine_room.transcription_turn import TranscriptionTurn
-from engine_room.uploads import Upload, upload_of
-from engine_room.voices import shown
+from engine_room.uploads import Upload, new_voice_of, upload_of
 
 log = logging.getLogger("openai_api")
 VERSION = "0.1.0"
@@ -85,8 +95,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 async def on_error(request: Request, error: Exception) -> Response:
     """The one exception handler: any failure, in OpenAI's shape."""
-    if isinstance(error.__cause__, ApiError):  # FastAPI wraps what is raised while it reads a body
-        error = error.__cause__
+    if isinstance(error, HTTPException) and isinstance(error.__cause__, ApiError):
+        error = error.__cause__  # FastAPI wraps what is raised while it reads a body
     if isinstance(error, RequestValidationError | ValidationError):
         error = schemas.first_complaint(error)
     if isinstance(error, HTTPException):
@@ -173,16 +183,45 @@ async def create_transcription(
 
 @v1.get("/audio/voices/", include_in_schema=False)
 @v1.get("/audio/voices", tags=["audio"], response_model=schemas.VoiceList)
-def list_voices(held: Held) -> schemas.VoiceList:
+def list_voices(held: Held) -> Response:
     """The voices: the clips in `voice_clones/`, and the standard ones."""
-    voices = held.voices.listed()
-    return schemas.VoiceList(data=voices, voices=voices)
+    return Response(held.voices.listed_json(), media_type="application/json")
 
 
-@v1.get("/audio/voices/{voice_id:path}", tags=["audio"], response_model=schemas.Voice)
-def get_voice(held: Held, voice_id: Annotated[str, Path(examples=["nova"])]) -> schemas.Voice:
-    """One voice."""
-    return shown(held.voices.get(voice_id))
+@v1.post("/audio/voices/", include_in_schema=False)
+@v1.post("/audio/voices", tags=["audio"], openapi_extra=schemas_voices.new_voice_body())
+async def create_voice(
+    held: Held, voice: Annotated[NewVoice, Depends(new_voice_of)]
+) -> schemas_voices.VoiceDetails:
+    """Clone a voice from one recording or several: checked, made ready, kept in `voice_clones/`."""
+    kept = await asyncio.to_thread(held.voices.add, voice)
+    details = await asyncio.to_thread(held.voices.details, kept.id, held.speech.status)
+    return details.model_copy(update={"type": "audio_sample"})
+
+
+@v1.get(
+    "/audio/voices/{voice_id:path}/preview",
+    tags=["audio"],
+    response_class=Response,
+    responses={200: {"content": {"audio/wav": {}}}},
+)
+def preview_voice(held: Held, voice_id: str) -> Response:
+    """The beginning of a cloned voice's clips, made ready as the engine hears them."""
+    return Response(held.voices.preview(voice_id), media_type="audio/wav")
+
+
+@v1.get("/audio/voices/{voice_id:path}", tags=["audio"])
+def get_voice(
+    held: Held, voice_id: Annotated[str, Path(examples=["nova"])]
+) -> schemas_voices.VoiceDetails:
+    """One voice: its clips and what they are worth, and whether it can speak."""
+    return held.voices.details(voice_id, held.speech.status)
+
+
+@v1.delete("/audio/voices/{voice_id:path}", tags=["audio"])
+def delete_voice(held: Held, voice_id: str) -> schemas_voices.VoiceDeleted:
+    """Delete a cloned voice, its files too. Standard voices stay."""
+    return schemas_voices.VoiceDeleted(id=held.voices.delete(voice_id))
 
 
 @v1.get("/audio/models", tags=["audio"], response_model=schemas.AudioModelList)

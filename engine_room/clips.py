@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine_room.encoding import Samples, Sound, decode, segment_of
-from engine_room.errors import InvalidAudio
+from engine_room.errors import InvalidAudio, quoted
 
 CLIP_RATE_HZ = 24_000
 CLEAN_SUFFIX = ".clean.wav"
@@ -58,21 +58,23 @@ class Findings:
     found: tuple[Finding, ...]
 
 
-def decoded(path: Path) -> Sound:
+def decoded(path: Path, name: str = "") -> Sound:
     """The first minutes (MAX_CLIP_S and a second, so that a longer one shows) of a file that holds sound
-    in any format, as recorded. Raises InvalidAudio, also when the file cannot be read."""
+    in any format, as recorded. Raises InvalidAudio, also when the file cannot be read; it names the file,
+    by `name` if it is given."""
+    shown = quoted(name or path.name)
     try:
         with path.open("rb") as file:
             if not file.read(1):
-                raise InvalidAudio("The file is empty.", "audio_sample")
+                raise InvalidAudio(f"{shown}: The file is empty.", "audio_sample")
             file.seek(0)
             return decode(file, CLIP_RATE_HZ, first_s=MAX_CLIP_S + 1)
-    except InvalidAudio as error:
-        raise InvalidAudio(f"{path.name}: {error.message}", "audio_sample") from error
     except OSError as error:
-        raise InvalidAudio(
-            f"{path.name} cannot be read: {error.strerror}.", "audio_sample"
-        ) from error
+        raise InvalidAudio(f"{shown} cannot be read: {error.strerror}.", "audio_sample") from error
+    except InvalidAudio as error:
+        if error.param == "audio_sample":
+            raise
+        raise InvalidAudio(f"{shown}: {error.message}", "audio_sample") from error
 
 
 def clean_path(path: Path) -> Path:
@@ -242,14 +244,21 @@ def of_voice(clips: Sequence[Findings]) -> tuple[Finding, ...]:
     return tuple(found)
 
 
+def check_sounding(name: str, clip: Findings) -> None:
+    """Refuse a clip that no voice can be heard in. Raises InvalidAudio with the clip's name."""
+    for finding in clip.found:
+        if finding.kind == "problem":
+            raise InvalidAudio(f"{quoted(name)}: {finding.message}", "audio_sample")
+
+
 def check_usable(names: Sequence[str], clips: Sequence[Findings]) -> None:
-    """Refuse what cannot become a voice, and name the clip. Raises InvalidAudio."""
+    """Refuse what cannot become a voice. Raises InvalidAudio."""
     for name, clip in zip(names, clips, strict=True):
-        for finding in clip.found:
-            if finding.kind == "problem":
-                raise InvalidAudio(f"{name}: {finding.message}", "audio_sample")
+        check_sounding(name, clip)
         if len(clips) > 1 and clip.speech_s < MIN_CLIP_SPEECH_S:
-            message = f"{name}: there are only {clip.speech_s:.1f} s of speech; a clip needs"
+            message = (
+                f"{quoted(name)}: there are only {clip.speech_s:.1f} s of speech; a clip needs"
+            )
             raise InvalidAudio(f"{message} {MIN_CLIP_SPEECH_S} at least.", "audio_sample")
     for finding in of_voice(clips):
         if finding.kind == "problem":
@@ -261,7 +270,7 @@ def checked_file(path: Path) -> Findings:
     try:
         state = path.stat()
     except OSError as error:
-        message = f"{path.name} cannot be read: {error.strerror}."
+        message = f"{quoted(path.name)} cannot be read: {error.strerror}."
         raise InvalidAudio(message, "audio_sample") from error
     return _checked_file(path, state.st_mtime_ns, state.st_size)
 

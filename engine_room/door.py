@@ -1,4 +1,5 @@
-"""The door that every request passes: its id, the key, the size limit, and the last resort for errors.
+"""The door that every request passes: its id, the key, where it comes from, the size limit, and the last
+resort for errors.
 
 A plain ASGI middleware, so that it holds for streams and uploads as they flow. It knows no routes
 but those that stay open without a key.
@@ -12,6 +13,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from engine_room.errors import ApiError, FileTooLarge, InternalError, InvalidApiKey
+from engine_room.origins import Origins
 from engine_room.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -29,6 +31,7 @@ class Door:
     def __init__(self, app: App, settings: Settings) -> None:
         self._app = app
         self._keys = [key.encode() for key in settings.openai_api_keys]
+        self._origins = Origins(settings)
         self._open = OPEN_PATHS | (OPEN_LISTS if settings.open_audio_lists else set())
         # Base64 makes a JSON upload a third larger; the rest is room for the other fields.
         self._max_body_bytes = settings.max_upload_bytes * 4 // 3 + 1_000_000
@@ -65,12 +68,17 @@ class Door:
             await send({"type": "http.response.start", "status": 204, "headers": []})
             await send({"type": "http.response.body", "body": b""})
             return
-        if self._keys and scope["path"].rstrip("/") not in self._open:
+        if self._keys and not self._is_open(scope):
             self._check_key(headers)
+        self._origins.check(scope, headers)
         # What answers GET answers HEAD (container and proxy checks); the server leaves out the body.
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         scope = {**scope, "method": method, "headers": _as_json(scope, headers)}
         await self._app(scope, self._limited(receive), send)
+
+    def _is_open(self, scope: Message) -> bool:
+        is_reading = scope["method"] in ("GET", "HEAD")
+        return is_reading and scope["path"].rstrip("/") in self._open
 
     def _check_key(self, headers: dict[bytes, bytes]) -> None:
         sent = headers.get(b"authorization", b"")

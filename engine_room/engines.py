@@ -33,6 +33,7 @@ class Engines:
 
     def open(self) -> None:
         """Start the threads; each loads its model while the server already answers."""
+        self.voices.open()
         for part in (self.recordings, self.chat, self.embeddings, self.speech, self.transcription):
             part.open()
 

@@ -154,13 +154,16 @@ class ModelNotFound(NotFound):
 
 
 class VoiceNotFound(NotFound):
-    """No voice of this name."""
+    """No voice of this name, or several that may be meant."""
 
     code = "voice_not_found"
 
-    def __init__(self, voice: str, known: Iterable[str]) -> None:
+    def __init__(self, voice: str, known: Iterable[str], max_named: int = 50) -> None:
+        names = list(known)
+        more = f" and {len(names) - max_named:,} more" if len(names) > max_named else ""
         super().__init__(
-            f"The voice {quoted(voice)} does not exist here; there are: {', '.join(known)}.",
+            f"The voice {quoted(voice)} does not exist here; there are: "
+            f"{', '.join(names[:max_named])}{more}.",
             param="voice",
         )
 

@@ -4,6 +4,7 @@ A setting `some_name` is the environment variable `SOME_NAME`, the same line in 
 `--some-name` of `python openai_api.py`; the flag wins over the environment, that over `.env`.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -49,6 +50,11 @@ class Settings(BaseSettings):
     port: int = Field(8001, ge=0, le=65535, description="port to listen on")
     openai_api_keys: Keys = Field(
         (), description="comma-separated keys; when set, clients must send one of them"
+    )
+    trusted_origins: Keys = Field(
+        (),
+        description="comma-separated origins (`https://chat.example.com`) whose pages may add and delete "
+        "voices, beside this server's own and those of localhost",
     )
     open_audio_lists: bool = Field(
         True, description="list voices and speech models without a key, as Open WebUI asks for them"
@@ -136,6 +142,17 @@ class Settings(BaseSettings):
         0,
         description="threads of the transcription model; 0: one per core, half as many while others compute",
     )
+
+    @field_validator("trusted_origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        origins = tuple(origin.lower().rstrip("/") for origin in value)
+        for origin in origins:
+            if not re.fullmatch(r"https?://[^/?#\s*]+", origin):
+                raise ValueError(
+                    f"{origin!r} is no origin; one is like https://chat.example.com or http://10.0.0.5:3000"
+                )
+        return origins
 
     @field_validator("chat_context_tokens")
     @classmethod

@@ -1,4 +1,4 @@
-"""Uploaded sound, read from whichever form it came in: multipart, or base64 in JSON."""
+"""Uploaded sound, read from whichever form it came in: multipart, or base64 in JSON; and new voices."""
 
 import asyncio
 import base64
@@ -10,7 +10,14 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
 from engine_room import schemas
-from engine_room.errors import InvalidAudio, InvalidRequest
+from engine_room.clone_store import Clip, NewVoice
+from engine_room.errors import FileTooLarge, InvalidAudio, InvalidRequest
+from engine_room.schemas_voices import NewVoiceRequest
+from engine_room.settings import Settings
+
+# OpenAI's name for the clips of a new voice, and those that people and other servers use.
+CLIP_FIELDS = ("audio_sample", "audio_sample[]", "file", "file[]", "files", "files[]")
+MAX_CLIPS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +54,40 @@ async def upload_of(request: Request) -> Upload:
     if granularities := form.getlist("timestamp_granularities[]"):
         fields["timestamp_granularities"] = granularities
     return Upload(schemas.TranscriptionRequest.model_validate(fields), await file.read())
+
+
+async def new_voice_of(request: Request) -> NewVoice:
+    """Read the form that makes a voice. Raises InvalidRequest, FileTooLarge, pydantic's ValidationError."""
+    settings: Settings = request.app.state.engines.settings
+    if not request.headers.get("content-type", "").startswith("multipart/"):
+        raise InvalidRequest(
+            "A voice is made of recordings: send a form (multipart/form-data) with the fields name and "
+            "audio_sample, a file.",
+            param="audio_sample",
+        )
+    form = await request.form()
+    files = [file for name in CLIP_FIELDS for file in form.getlist(name)]
+    uploads = [file for file in files if isinstance(file, UploadFile)]
+    if not uploads:
+        raise InvalidRequest(
+            "audio_sample: an uploaded recording is required.", param="audio_sample"
+        )
+    if len(uploads) > MAX_CLIPS:
+        raise InvalidRequest(
+            f"audio_sample: {len(uploads)} recordings were sent; at most {MAX_CLIPS} make a voice.",
+            param="audio_sample",
+        )
+    fields = {name: value for name, value in form.items() if isinstance(value, str) and value}
+    asked = NewVoiceRequest.model_validate({"name": "", **fields})
+    clips: list[Clip] = []
+    for upload in uploads:
+        if (upload.size or 0) > settings.max_upload_bytes:
+            raise FileTooLarge(settings.max_upload_bytes, "audio_sample")
+        clips.append(Clip(_file_name(upload), await upload.read()))
+    return NewVoice(asked.name, tuple(clips), asked.language, asked.description, asked.consent)
+
+
+def _file_name(upload: UploadFile) -> str:
+    """The name a file had on the client, without the folders some send."""
+    name = (upload.filename or "").replace("\\", "/").rpartition("/")[2]
+    return name.encode("utf-8", "replace").decode()[:100] or "audio_sample"

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from functools import lru_cache
 
 from engine_room.errors import InvalidRequest, quoted
 from engine_room.standard_voices import STANDARD_VOICES
@@ -20,6 +21,7 @@ def composed(name: str) -> str:
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
+@lru_cache(maxsize=50_000)  # ten thousand voices are looked through by it
 def folded(name: str) -> str:
     """The name without case, accents and spaces around it: what a reader may take for the same."""
     if name.isascii():

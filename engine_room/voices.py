@@ -1,68 +1,155 @@
-"""The voices: the standard ones, and the clips in `voice_clones/`.
+"""The voices: the standard ones, and the cloned ones in `voice_clones/`, and how the API shows them.
 
-The folder is looked at anew each time, so a clip dropped in is a voice without a restart. Reads no
-audio and speaks nothing.
+Speaks nothing; audio is read only to tell what one voice's clips are worth, or to play them.
 """
 
 import importlib.util
 import sys
-from collections import Counter
-from dataclasses import dataclass
+import threading
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+from urllib.parse import quote
 
-from engine_room.errors import Unavailable, VoiceNotFound
-from engine_room.folders import files_in, modified_at
+import numpy as np
+
+from engine_room import clips, schemas, schemas_voices
+from engine_room.clone_store import CloneStore, NewVoice
+from engine_room.clones import ClonedVoice as ClonedVoice
+from engine_room.clones import Clones
+from engine_room.encoding import Sound, encode
+from engine_room.errors import (
+    Forbidden,
+    InvalidAudio,
+    NotFound,
+    Unavailable,
+    VoiceExists,
+    VoiceNotFound,
+)
+from engine_room.folders import modified_at
 from engine_room.jobs import Status
 from engine_room.schemas import Voice
 from engine_room.settings import Settings
 from engine_room.standard_voices import STANDARD_VOICES, StandardVoice
+from engine_room.voice_names import checked_name, composed
 
 VoiceType = Literal["standard", "cloned"]
-CLIP_SUFFIXES = {".wav", ".mp3", ".flac", ".m4a", ".ogg"}
-
-
-@dataclass(frozen=True, slots=True)
-class ClonedVoice:
-    """A clip in `voice_clones/`, and the id it has as a voice."""
-
-    id: str
-    path: Path
+# What XTTS-v2 was trained on.
+CLONED_LANGUAGES = "ar cs de en es fr hi hu it ja ko nl pl pt ru tr zh-cn".split()
+# Enough to hear whose voice it is.
+MAX_PREVIEW_S = 30
 
 
 class Voices:
-    """The voices of one server. Thread-safe: it remembers nothing."""
+    """The voices of one server. Thread-safe."""
 
     def __init__(self, settings: Settings) -> None:
-        self._clones_dir = settings.voice_clones_dir
+        self._clones = Clones(settings.voice_clones_dir)
+        self._store = CloneStore(settings.voice_clones_dir)
         self._models_dir = settings.models_dir
+        self._last_json: tuple[object, bytes] | None = None
+
+    def open(self) -> None:
+        """Tidy up after a crash, and look at the folder once, on a thread: the first look at ten thousand
+        voices takes a second, later ones a tenth."""
+        self._store.tidy()
+        threading.Thread(target=self.listed_json, name="voices", daemon=True).start()
 
     def cloned(self) -> list[ClonedVoice]:
-        """The clips, each under its file's name: without the suffix where that is unmistakable, else
-        with it, so that a new file never takes another one's id."""
-        clips = files_in(self._clones_dir, CLIP_SUFFIXES)
-        stems = Counter(path.stem.lower() for path in clips)
-        taken = {stem for stem, count in stems.items() if count > 1} | set(STANDARD_VOICES)
-        taken |= {path.name.lower() for path in clips}  # bob.wav.ogg is not to be "bob.wav"
-        return [
-            ClonedVoice(path.name if path.stem.lower() in taken else path.stem, path)
-            for path in clips
-        ]
+        """The cloned voices, by name."""
+        return list(self._clones.all())
 
     def get(self, name: str) -> StandardVoice | ClonedVoice:
-        """The voice of this id, or clip of this file name. Raises VoiceNotFound."""
+        """The voice of this id, or of this file's or folder's name; case and accents matter only where
+        two voices differ in nothing else. Raises VoiceNotFound."""
         if standard := STANDARD_VOICES.get(name.strip().lower()):
             return standard
-        cloned = self.cloned()
-        for voice in cloned:
-            if name in (voice.id, voice.path.name):
-                return voice
-        raise VoiceNotFound(name, [*STANDARD_VOICES, *(voice.id for voice in cloned)])
+        found = self._clones.find(name)
+        if len(found) == 1:
+            return found[0]
+        there = found or self.cloned()
+        ids = [voice.id for voice in there]
+        raise VoiceNotFound(name, ids if found else [*STANDARD_VOICES, *ids])
 
     def listed(self) -> list[Voice]:
         """All voices as the API shows them, the cloned ones first, as the guide has it."""
-        voices: list[StandardVoice | ClonedVoice] = [*self.cloned(), *STANDARD_VOICES.values()]
-        return [shown(voice) for voice in voices]
+        return _shown_all(self._clones.all())
+
+    def listed_json(self) -> bytes:
+        """The body of the list, under both names that clients look for; written anew only when a voice
+        changed, as ten thousand voices are two megabytes under each name."""
+        cloned = self._clones.all()
+        if self._last_json is None or self._last_json[0] is not cloned:
+            items = b"[%s]" % b",".join(
+                voice.model_dump_json().encode() for voice in _shown_all(cloned)
+            )
+            body = b'{"object":"list","data":%s,"voices":%s}' % (items, items)
+            self._last_json = (cloned, body)
+        return self._last_json[1]
+
+    def add(self, voice: NewVoice) -> ClonedVoice:
+        """Check and keep a new voice; takes seconds. Raises InvalidRequest, InvalidAudio, VoiceExists,
+        CannotStore."""
+        name = checked_name(voice.name)
+        if any(name in (other.id, composed(other.name)) for other in self._clones.find(name)):
+            raise VoiceExists(name)
+        self._store.keep(voice)
+        kept = [other for other in self._clones.find(name) if other.id == name]
+        if not kept:  # deleted by somebody at this very moment
+            raise VoiceNotFound(name, [])
+        return kept[0]
+
+    def delete(self, name: str) -> str:
+        """Delete a cloned voice's files; its id. Raises VoiceNotFound, Forbidden, CannotStore."""
+        voice = self.get(name)
+        if isinstance(voice, StandardVoice):
+            raise Forbidden(
+                f"The voice {voice.id!r} is a standard voice and cannot be deleted; cloned voices can.",
+                param="voice_id",
+            )
+        self._store.delete(voice)
+        return voice.id
+
+    def details(self, name: str, speech: Status) -> schemas_voices.VoiceDetails:
+        """A voice, what its clips are worth, and whether it can speak; reads the clips. `speech` is how the
+        engine of the standard voices is. Raises VoiceNotFound."""
+        voice = self.get(name)
+        if isinstance(voice, StandardVoice):
+            is_ready = speech.state == "ready"
+            return _with_state(shown(voice), is_ready, speech, engine="hibari", languages=["en"])
+        checked = [_checked(path) for path in voice.paths]
+        heard = [findings for findings in checked if isinstance(findings, clips.Findings)]
+        status = self.cloning_status()
+        is_heard = any(clip.speech_s for clip in heard)
+        return _with_state(
+            shown(voice),
+            status.state == "ready" and is_heard,
+            status,
+            engine="xtts",
+            languages=CLONED_LANGUAGES,
+            language=voice.language,
+            duration_s=round(sum(clip.duration_s for clip in heard), 2),
+            speech_s=round(sum(clip.speech_s for clip in heard), 2),
+            findings=[_finding(found) for found in clips.of_voice(heard)],
+            clips=[_clip(path, one) for path, one in zip(voice.paths, checked, strict=True)],
+            preview_url=f"/v1/audio/voices/{quote(voice.id, safe='')}/preview",
+        )
+
+    def preview(self, name: str) -> bytes:
+        """The beginning of a cloned voice's clips, as they are made ready for cloning, as a wav file.
+        Raises VoiceNotFound, NotFound, InvalidAudio."""
+        voice = self.get(name)
+        if isinstance(voice, StandardVoice):
+            raise NotFound(
+                f"The voice {voice.id!r} is a standard voice and has no clip; have it say something with "
+                "POST /v1/audio/speech."
+            )
+        samples = np.zeros(0, np.float32)
+        for path in voice.paths:
+            if len(samples) < MAX_PREVIEW_S * clips.CLIP_RATE_HZ:
+                samples = np.concatenate([samples, clips.prepared(path).samples])
+        sound = Sound(samples[: MAX_PREVIEW_S * clips.CLIP_RATE_HZ], clips.CLIP_RATE_HZ)
+        return encode(sound, "wav")
 
     def cloning_status(self) -> Status:
         """Whether cloned voices can speak, and if not, why and what mends it."""
@@ -95,16 +182,21 @@ class Voices:
         )
 
 
+def _shown_all(cloned: Sequence[ClonedVoice]) -> list[Voice]:
+    voices: list[StandardVoice | ClonedVoice] = [*cloned, *STANDARD_VOICES.values()]
+    return [shown(voice) for voice in voices]
+
+
 def shown(voice: StandardVoice | ClonedVoice) -> Voice:
-    """A voice as the API shows it."""
+    """A voice as the API shows it in a list."""
     if isinstance(voice, ClonedVoice):
-        return _shown(voice.id, voice.path.name, "cloned", "Cloned voice", voice.path)
+        description = voice.description or "Cloned voice"
+        return _shown(voice.id, voice.name, "cloned", description, voice.created_at)
     name = voice.id.capitalize()
-    return _shown(voice.id, name, "standard", voice.description, Path(__file__))
+    return _shown(voice.id, name, "standard", voice.description, modified_at(Path(__file__)))
 
 
-def _shown(id_: str, name: str, type_: VoiceType, description: str, path: Path) -> Voice:
-    created_at = modified_at(path)
+def _shown(id_: str, name: str, type_: VoiceType, description: str, created_at: int) -> Voice:
     return Voice(
         id=id_,
         name=name,
@@ -113,4 +205,38 @@ def _shown(id_: str, name: str, type_: VoiceType, description: str, path: Path) 
         description=description,
         value=id_,
         label=name,
+    )
+
+
+def _with_state(
+    voice: Voice, is_ready: bool, status: Status, **fields: Any
+) -> schemas_voices.VoiceDetails:
+    state = schemas.PartStatus(status=status.state, reason=status.reason, mend=status.mend)
+    return schemas_voices.VoiceDetails(
+        **voice.model_dump(), ready=is_ready, engine_status=state, **fields
+    )
+
+
+def _checked(path: Path) -> clips.Findings | InvalidAudio:
+    try:
+        return clips.checked_file(path)
+    except InvalidAudio as error:
+        return error
+
+
+def _clip(path: Path, checked: clips.Findings | InvalidAudio) -> schemas_voices.VoiceClip:
+    if isinstance(checked, InvalidAudio):
+        found = [clips.Finding("unreadable", "problem", checked.message)]
+        return schemas_voices.VoiceClip(name=path.name, findings=[_finding(each) for each in found])
+    return schemas_voices.VoiceClip(
+        name=path.name,
+        duration_s=checked.duration_s,
+        speech_s=checked.speech_s,
+        findings=[_finding(each) for each in checked.found],
+    )
+
+
+def _finding(finding: clips.Finding) -> schemas_voices.VoiceFinding:
+    return schemas_voices.VoiceFinding(
+        code=finding.code, kind=finding.kind, message=finding.message
     )

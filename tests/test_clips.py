@@ -126,7 +126,7 @@ def test_clips_of_one_voice_are_compared_and_add_up() -> None:
     assert [finding.code for finding in of_voice([near, near])] == []
     assert [finding.code for finding in of_voice([near, far])] == ["levels"]
     short = checked(Sound(speech(0.5), RATE_HZ))
-    with pytest.raises(InvalidAudio, match=r"b\.wav: there are only 0\.\d s"):
+    with pytest.raises(InvalidAudio, match=r"'b\.wav': there are only 0\.\d s"):
         check_usable(["a.wav", "b.wav"], [near, short])
     check_usable(["a.wav", "b.wav"], [near, far])
 

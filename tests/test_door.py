@@ -127,6 +127,23 @@ def test_the_audio_lists_stay_open_unless_a_setting_closes_them(path: str) -> No
     assert request("GET", "/health", closed).status_code == 200
 
 
+def test_what_changes_something_is_behind_the_key_although_its_list_is_open() -> None:
+    locked = settings(openai_api_keys=("k",))
+    assert request("POST", "/v1/audio/voices", locked).status_code == 401
+    key = {"Authorization": "Bearer k"}
+    assert request("POST", "/v1/audio/voices", locked, headers=key).status_code == 200
+
+
+def test_a_strange_page_may_speak_here_but_not_add_a_voice() -> None:
+    page = {"Origin": "http://evil.example"}
+    assert request("POST", "/v1/audio/speech", settings(), headers=page).status_code == 200
+    answer = request("POST", "/v1/audio/voices", settings(), headers=page)
+    assert answer.status_code == 403
+    assert answer.json()["error"]["type"] == "permission_error"
+    trusting = settings(trusted_origins=("http://evil.example",))
+    assert request("POST", "/v1/audio/voices", trusting, headers=page).status_code == 200
+
+
 def test_an_options_request_needs_no_key() -> None:
     answer = request("OPTIONS", "/v1/models", settings(openai_api_keys=("k",)))
     assert answer.status_code == 204

@@ -29,9 +29,20 @@ FLOORS = [
         "schemas_chat",
         "schemas_completion",
         "schemas_embeddings",
+        "schemas_voices",
         "standard_voices",
     },
-    {"health", "jobs", "encoding", "catalogue", "clips", "voices", "recordings"}
+    {
+        "health",
+        "jobs",
+        "encoding",
+        "catalogue",
+        "clips",
+        "clone_store",
+        "clones",
+        "voices",
+        "recordings",
+    }
     | {"speech_text", "voice_names"}
     | {
         "chat.answer_grammar",
@@ -71,7 +82,7 @@ FLOORS = [
         "transcription_whisper",
     },
     {"chat.engine", "embedding", "speech", "transcription"},
-    {"streams", "door", "engines", "server", "uploads"},
+    {"streams", "door", "engines", "origins", "server", "uploads"},
     {"openai_api"},
 ]
 # (importer, imported) on one floor.
@@ -79,6 +90,12 @@ NEIGHBOURS = {
     ("chat.answer", "chat.logprobs"),
     ("catalogue", "jobs"),
     ("clips", "encoding"),
+    ("clone_store", "clips"),
+    ("clone_store", "clones"),
+    ("clone_store", "encoding"),
+    ("clone_store", "voice_names"),
+    ("clones", "clips"),
+    ("clones", "voice_names"),
     ("chat.answer", "chat.turn"),
     ("chat.answer_grammar", "chat.grammar"),
     ("chat.answer_grammar", "chat.tool_format"),
@@ -118,17 +135,24 @@ NEIGHBOURS = {
     ("embedding_format", "catalogue"),
     ("embedding_format", "embedding_turn"),
     ("embedding_turn", "catalogue"),
+    ("door", "origins"),
     ("schemas", "errors"),
     ("schemas_chat", "errors"),
     ("schemas_chat", "schemas"),
     ("schemas_completion", "schemas"),
     ("schemas_completion", "schemas_chat"),
     ("schemas_embeddings", "schemas"),
+    ("schemas_voices", "schemas"),
+    ("voices", "clips"),
+    ("voices", "clone_store"),
+    ("voices", "clones"),
+    ("voices", "encoding"),
     ("voices", "jobs"),
     ("xtts.cleaning", "xtts.languages"),
     ("xtts.text", "xtts.cleaning"),
     ("xtts.text", "xtts.languages"),
     ("xtts.text", "xtts.numbers"),
+    ("voices", "voice_names"),
 }
 # Who may import a library, where that is not everybody.
 OWNERS = {

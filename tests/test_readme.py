@@ -14,15 +14,14 @@ from engine_room.settings import Settings
 from engine_room.standard_voices import STANDARD_VOICES
 from openai_api import create_app
 from tests.conftest import PROJECT_DIR, Server
+from tests.test_clips import speech, wav
 
 README = (PROJECT_DIR / "README.md").read_text()
 
 
-def block(language: str) -> str:
-    """The one fenced block of a language."""
-    found = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
-    assert len(found) == 1
-    return str(found[0])
+def blocks(language: str) -> list[str]:
+    """The fenced blocks of a language: the first is about everything, the second about a cloned voice."""
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
 def run(command: list[str], server: Server, folder: Path, script: str) -> str:
@@ -36,19 +35,40 @@ def run(command: list[str], server: Server, folder: Path, script: str) -> str:
 
 @pytest.mark.slow
 def test_the_python_example_chats_speaks_and_transcribes(server: Server, tmp_path: Path) -> None:
-    said = run([sys.executable, "-"], server, tmp_path, block("python"))
+    said = run([sys.executable, "-"], server, tmp_path, blocks("python")[0])
     assert said.strip().rstrip(".!").endswith("Hello from your local server")
     assert (tmp_path / "output.mp3").stat().st_size > 10_000
 
 
 def test_the_curl_examples_answer(server: Server, tmp_path: Path) -> None:
-    said = run(["bash", "-e", "-o", "pipefail"], server, tmp_path, block("bash"))
+    said = run(["bash", "-e", "-o", "pipefail"], server, tmp_path, blocks("bash")[0])
     assert '"id":"mistral-7b-instruct-v0.2"' in said
     assert '"object":"chat.completion"' in said
     assert "hello from curl" in said.lower().replace(",", "").replace("carl", "curl").replace(
         "girl", "curl"
     )
     assert '"status":"ok"' in said
+
+
+@pytest.mark.parametrize(
+    ("language", "command", "said_of_the_voice"),
+    [
+        ("bash", ["bash", "-e", "-o", "pipefail"], ('"type":"audio_sample"', '"deleted":true')),
+        ("python", [sys.executable, "-"], ("Grandma audio_sample", "True")),
+    ],
+)
+def test_the_examples_of_your_own_voice_add_it_and_delete_it(
+    server: Server,
+    tmp_path: Path,
+    language: str,
+    command: list[str],
+    said_of_the_voice: tuple[str, str],
+) -> None:
+    (tmp_path / "grandma.wav").write_bytes(wav(speech(8)))
+    _, example = blocks(language)
+    said = run(command, server, tmp_path, example)
+    assert all(expected in said for expected in said_of_the_voice)
+    assert list((server.folder / "voice_clones").iterdir()) == []
 
 
 def settings_table() -> str:

@@ -20,8 +20,10 @@ from engine_room.schemas import SpeechRequest, TranscriptionRequest
 from engine_room.schemas_chat import ChatRequest
 from engine_room.schemas_completion import CompletionRequest, DetokenizeRequest, TokenizeRequest
 from engine_room.schemas_embeddings import EmbeddingsRequest
+from engine_room.schemas_voices import NewVoiceRequest
 from engine_room.settings import Settings
 from engine_room.transcription_format import Heard, Segment, Word, render
+from engine_room.voices import ClonedVoice, shown
 
 DESCRIPTION = Path(__file__).resolve().parents[2] / "shared" / "openai-openapi.yaml"
 REQUESTS: list[tuple[type[schemas.Body], dict[str, Any]]] = [
@@ -40,6 +42,7 @@ REQUESTS: list[tuple[type[schemas.Body], dict[str, Any]]] = [
     (DetokenizeRequest, {"tokens": [1]}),
     (schemas.VoiceReference, {"id": "alloy"}),
     (schemas.InputAudio, {"data": "AAAA"}),
+    (NewVoiceRequest, {"name": "bob"}),
 ]
 each_request = pytest.mark.parametrize(("kind", "least"), REQUESTS)
 
@@ -262,6 +265,13 @@ def models() -> Any:
     return schemas.ModelList(data=catalogue.everything()).model_dump()
 
 
+def voice() -> Any:
+    """A voice as a list has it, in the fields of OpenAI's voices: what the description has not, it forbids,
+    the `type` that OpenAI itself sends too."""
+    shown_voice = shown(ClonedVoice("bob", (Path("bob.wav"),), name="bob.wav", created_at=7))
+    return shown_voice.model_dump(include={"object", "id", "name", "created_at"})
+
+
 def embeddings() -> Any:
     turn = EmbeddingTurn(EmbeddingFile("m", Path("m.gguf")), ["Hi"])
     return json.loads(embeddings_body(turn, EmbeddingResult(np.ones((1, 2), np.float32), 3)))
@@ -283,6 +293,7 @@ ANSWERS = [
         )
         for granularities in (["segment"], ["word"], ["segment", "word"])
     ),
+    ("VoiceResource", voice()),
     ("ErrorResponse", InvalidRequest("No.", param="messages").body()),
 ]
 

@@ -41,7 +41,7 @@ def test_a_clip_is_a_voice_at_once_under_its_file_name(tmp_path: Path) -> None:
     with pytest.raises(VoiceNotFound):
         found.get("Grandma")
     voices(tmp_path, "Grandma.wav")
-    assert found.get("Grandma") == ClonedVoice("Grandma", tmp_path / "Grandma.wav")
+    assert found.get("Grandma") == ClonedVoice("Grandma", (tmp_path / "Grandma.wav",))
     assert found.get("Grandma.wav") == found.get("Grandma")
     assert [voice.id for voice in found.listed()][:2] == ["Grandma", "alloy"]
 
@@ -81,7 +81,7 @@ def test_clips_that_could_be_mistaken_keep_their_suffix(
     found = voices(tmp_path, *clips)
     assert cloned_ids(found) == ids
     for id_ in ids:
-        assert found.get(id_) == ClonedVoice(id_, tmp_path / id_)
+        assert found.get(id_) == ClonedVoice(id_, (tmp_path / id_,))
 
 
 def test_a_clip_never_takes_a_standard_voices_name(tmp_path: Path) -> None:
