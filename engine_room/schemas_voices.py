@@ -70,7 +70,7 @@ class VoiceDetails(Voice):
     """One voice with all there is to know of it. `type` is `audio_sample`, as OpenAI has it, in the answer
     to its making, and `cloned` or `standard`, as in the list, ever after."""
 
-    type: Literal["standard", "cloned", "audio_sample"]  # type: ignore[assignment]
+    type: Literal["standard", "cloned", "studio", "audio_sample"]  # type: ignore[assignment]
     engine: Literal["hibari", "xtts"]
     ready: bool
     engine_status: PartStatus

@@ -138,6 +138,30 @@ class Settings(BaseSettings):
     audio_keep_files: Count = Field(500, description="newest speech files kept; 0 keeps nothing")
     audio_keep_mb: Count = Field(500, description="megabytes of speech kept; 0 keeps nothing")
 
+    accept_xtts_license: bool = Field(
+        False,
+        description="whether you agree to XTTS's licence (Coqui Public Model License: non-commercial use "
+        "only); without it cloned voices do not speak",
+    )
+    xtts_device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        "auto", description="where cloned voices are computed; `auto`: a CUDA GPU, else the CPU"
+    )
+    xtts_gpt_type: Literal["q8_0", "f16", "f32"] = Field(
+        "q8_0", description="how XTTS's GPT is kept for a CPU: `q8_0`, `f16` (slower), `f32`"
+    )
+    xtts_parallel: int = Field(4, ge=1, le=32, description="sentences spoken at the same time")
+    xtts_language: str = Field(
+        "",
+        description="language of cloned voices where neither request nor voice names one; empty: told from "
+        "the text",
+    )
+    xtts_at_start: bool = Field(
+        False, description="load XTTS when the server starts rather than when it is first asked for"
+    )
+    xtts_unload_after_s: Count = Field(
+        0, description="free XTTS's memory after so many seconds without a request; 0: never"
+    )
+
     transcription_threads: Count = Field(
         0,
         description="threads of the transcription model; 0: one per core, half as many while others compute",

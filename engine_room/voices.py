@@ -3,8 +3,6 @@
 Speaks nothing; audio is read only to tell what one voice's clips are worth, or to play them.
 """
 
-import importlib.util
-import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +20,6 @@ from engine_room.errors import (
     Forbidden,
     InvalidAudio,
     NotFound,
-    Unavailable,
     VoiceExists,
     VoiceNotFound,
 )
@@ -32,10 +29,13 @@ from engine_room.schemas import Voice
 from engine_room.settings import Settings
 from engine_room.standard_voices import STANDARD_VOICES, StandardVoice
 from engine_room.voice_names import checked_name, composed
+from engine_room.xtts.folder import default_folder
+from engine_room.xtts.languages import LANGUAGES
+from engine_room.xtts.readiness import cloning_status
+from engine_room.xtts.studio import StudioVoice, speaker_names
 
-VoiceType = Literal["standard", "cloned"]
-# What XTTS-v2 was trained on.
-CLONED_LANGUAGES = "ar cs de en es fr hi hu it ja ko nl pl pt ru tr zh-cn".split()
+VoiceType = Literal["standard", "cloned", "studio"]
+AnyVoice = StandardVoice | ClonedVoice | StudioVoice
 # Enough to hear whose voice it is.
 MAX_PREVIEW_S = 30
 
@@ -46,8 +46,8 @@ class Voices:
     def __init__(self, settings: Settings) -> None:
         self._clones = Clones(settings.voice_clones_dir)
         self._store = CloneStore(settings.voice_clones_dir)
-        self._models_dir = settings.models_dir
-        self._last_json: tuple[object, bytes] | None = None
+        self._settings = settings
+        self._last_json: tuple[object, tuple[StudioVoice, ...], bytes] | None = None
 
     def open(self) -> None:
         """Tidy up after a crash, and look at the folder once, on a thread: the first look at ten thousand
@@ -59,7 +59,12 @@ class Voices:
         """The cloned voices, by name."""
         return list(self._clones.all())
 
-    def get(self, name: str) -> StandardVoice | ClonedVoice:
+    def studio(self) -> tuple[StudioVoice, ...]:
+        """The speakers that came with the XTTS model; none without one."""
+        folder = default_folder(self._settings.models_dir)
+        return tuple(StudioVoice(name) for name in speaker_names(folder))
+
+    def get(self, name: str) -> AnyVoice:
         """The voice of this id, or of this file's or folder's name; case and accents matter only where
         two voices differ in nothing else. Raises VoiceNotFound."""
         if standard := STANDARD_VOICES.get(name.strip().lower()):
@@ -67,25 +72,29 @@ class Voices:
         found = self._clones.find(name)
         if len(found) == 1:
             return found[0]
+        studio = [voice for voice in self.studio() if voice.id.lower() == name.strip().lower()]
+        if studio and not found:
+            return studio[0]
         there = found or self.cloned()
         ids = [voice.id for voice in there]
         raise VoiceNotFound(name, ids if found else [*STANDARD_VOICES, *ids])
 
     def listed(self) -> list[Voice]:
         """All voices as the API shows them, the cloned ones first, as the guide has it."""
-        return _shown_all(self._clones.all())
+        return _shown_all(self._clones.all(), self.studio())
 
     def listed_json(self) -> bytes:
         """The body of the list, under both names that clients look for; written anew only when a voice
         changed, as ten thousand voices are two megabytes under each name."""
-        cloned = self._clones.all()
-        if self._last_json is None or self._last_json[0] is not cloned:
-            items = b"[%s]" % b",".join(
-                voice.model_dump_json().encode() for voice in _shown_all(cloned)
-            )
-            body = b'{"object":"list","data":%s,"voices":%s}' % (items, items)
-            self._last_json = (cloned, body)
-        return self._last_json[1]
+        cloned, studio = self._clones.all(), self.studio()
+        last = self._last_json
+        if last and last[0] is cloned and last[1] == studio:
+            return last[2]
+        shown_all = _shown_all(cloned, studio)
+        items = b"[%s]" % b",".join(voice.model_dump_json().encode() for voice in shown_all)
+        body = b'{"object":"list","data":%s,"voices":%s}' % (items, items)
+        self._last_json = (cloned, studio, body)
+        return body
 
     def add(self, voice: NewVoice) -> ClonedVoice:
         """Check and keep a new voice; takes seconds. Raises InvalidRequest, InvalidAudio, VoiceExists,
@@ -102,7 +111,7 @@ class Voices:
     def delete(self, name: str) -> str:
         """Delete a cloned voice's files; its id. Raises VoiceNotFound, Forbidden, CannotStore."""
         voice = self.get(name)
-        if isinstance(voice, StandardVoice):
+        if not isinstance(voice, ClonedVoice):
             raise Forbidden(
                 f"The voice {voice.id!r} is a standard voice and cannot be deleted; cloned voices can.",
                 param="voice_id",
@@ -117,16 +126,20 @@ class Voices:
         if isinstance(voice, StandardVoice):
             is_ready = speech.state == "ready"
             return _with_state(shown(voice), is_ready, speech, engine="hibari", languages=["en"])
+        status = self.cloning_status()
+        if isinstance(voice, StudioVoice):
+            is_ready = status.state == "ready"
+            languages = list(LANGUAGES)
+            return _with_state(shown(voice), is_ready, status, engine="xtts", languages=languages)
         checked = [_checked(path) for path in voice.paths]
         heard = [findings for findings in checked if isinstance(findings, clips.Findings)]
-        status = self.cloning_status()
         is_heard = any(clip.speech_s for clip in heard)
         return _with_state(
             shown(voice),
             status.state == "ready" and is_heard,
             status,
             engine="xtts",
-            languages=CLONED_LANGUAGES,
+            languages=list(LANGUAGES),
             language=voice.language,
             duration_s=round(sum(clip.duration_s for clip in heard), 2),
             speech_s=round(sum(clip.speech_s for clip in heard), 2),
@@ -139,7 +152,7 @@ class Voices:
         """The beginning of a cloned voice's clips, as they are made ready for cloning, as a wav file.
         Raises VoiceNotFound, NotFound, InvalidAudio."""
         voice = self.get(name)
-        if isinstance(voice, StandardVoice):
+        if not isinstance(voice, ClonedVoice):
             raise NotFound(
                 f"The voice {voice.id!r} is a standard voice and has no clip; have it say something with "
                 "POST /v1/audio/speech."
@@ -153,42 +166,19 @@ class Voices:
 
     def cloning_status(self) -> Status:
         """Whether cloned voices can speak, and if not, why and what mends it."""
-        if not importlib.util.find_spec("TTS"):
-            return Status(
-                "unavailable",
-                "The voice-cloning part (coqui-tts) is not installed.",
-                f"Run: {sys.executable} -m pip install -r requirements.txt",
-            )
-        folder = self._models_dir / "xtts_v2"
-        there = (
-            ""
-            if (folder / "model.pth").is_file()
-            else f"There is no XTTS-v2 model in {folder}, and "
-        )
-        return Status(
-            "unavailable",
-            f"{there}this version lists cloned voices but does not speak with them yet.",
-            "Use a standard voice. For the version that does: put config.json, model.pth and vocab.json "
-            f"of coqui/XTTS-v2 (Hugging Face; non-commercial CPML licence) into {folder}.",
-        )
-
-    def check_speaks(self, voice: StandardVoice | ClonedVoice) -> StandardVoice:
-        """The voice, if there is an engine for it; never another in its place. Raises Unavailable."""
-        if isinstance(voice, StandardVoice):
-            return voice
-        status = self.cloning_status()
-        raise Unavailable(
-            f"The cloned voice {voice.id!r} cannot speak: {status.reason}", status.mend
-        )
+        return cloning_status(self._settings)
 
 
-def _shown_all(cloned: Sequence[ClonedVoice]) -> list[Voice]:
-    voices: list[StandardVoice | ClonedVoice] = [*cloned, *STANDARD_VOICES.values()]
+def _shown_all(cloned: Sequence[ClonedVoice], studio: Sequence[StudioVoice]) -> list[Voice]:
+    voices: list[AnyVoice] = [*cloned, *STANDARD_VOICES.values(), *studio]
     return [shown(voice) for voice in voices]
 
 
-def shown(voice: StandardVoice | ClonedVoice) -> Voice:
+def shown(voice: AnyVoice) -> Voice:
     """A voice as the API shows it in a list."""
+    if isinstance(voice, StudioVoice):
+        when = modified_at(Path(__file__))
+        return _shown(voice.id, voice.id, "studio", "Studio speaker of XTTS", when)
     if isinstance(voice, ClonedVoice):
         description = voice.description or "Cloned voice"
         return _shown(voice.id, voice.name, "cloned", description, voice.created_at)

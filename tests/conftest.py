@@ -13,6 +13,8 @@ import httpx
 import openai
 import pytest
 
+from engine_room.xtts.folder import XttsFolder
+
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 
 
@@ -83,3 +85,13 @@ def client(server: Server) -> Iterator[openai.OpenAI]:
     """The official client on the shared server."""
     with server.client() as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def xtts_folder(tmp_path_factory: pytest.TempPathFactory) -> XttsFolder:
+    """The XTTS model in XTTS_MODEL_DIR, else a tiny one that speaks noise."""
+    from tests.xtts_models import write_xtts
+
+    if real := os.environ.get("XTTS_MODEL_DIR"):
+        return XttsFolder(Path(real))
+    return XttsFolder(write_xtts(tmp_path_factory.mktemp("xtts") / "xtts_v2"))

@@ -12,7 +12,6 @@ from engine_room.catalogue import (
     EMBEDDING_NAMES,
     WHISPER_SHA256,
     Catalogue,
-    check_speech_model,
     check_transcription_model,
 )
 from engine_room.errors import ModelNotFound, NotFound, Unavailable, WrongModel
@@ -201,13 +200,9 @@ def test_a_model_entry_has_what_clients_read(models: Path) -> None:
         assert model.owned_by == "local"
 
 
-def test_speech_and_transcription_names_are_checked_in_any_case() -> None:
-    check_speech_model("TTS-1")
-    check_speech_model("")
+def test_transcription_names_are_checked_in_any_case() -> None:
     check_transcription_model("Whisper-1")
     check_transcription_model("")
-    with pytest.raises(ModelNotFound, match=r"whisper-1.*tts-1-hd"):
-        check_speech_model("whisper-1")
     with pytest.raises(ModelNotFound, match=r"tts-1.*gpt-4o-transcribe"):
         check_transcription_model("tts-1")
 

@@ -31,6 +31,8 @@ FLOORS = [
         "schemas_embeddings",
         "schemas_voices",
         "standard_voices",
+        "xtts.folder",
+        "xtts.gpt",
     },
     {
         "health",
@@ -67,10 +69,17 @@ FLOORS = [
         "transcription_turn",
         "transcription_format",
         "xtts.cleaning",
+        "xtts.conditioning",
         "xtts.languages",
         "xtts.numbers",
         "xtts.pace",
+        "xtts.readiness",
+        "xtts.sampling",
+        "xtts.studio",
         "xtts.text",
+        "xtts.turn",
+        "xtts.utterance",
+        "xtts.vocoder",
     },
     {
         "chat.cache",
@@ -80,9 +89,15 @@ FLOORS = [
         "embedding_llama",
         "speech_light",
         "transcription_whisper",
+        "xtts.conversion",
+        "xtts.coqui",
+        "xtts.gpt_llama",
+        "xtts.gpt_torch",
+        "xtts.model",
+        "xtts.narration",
     },
-    {"chat.engine", "embedding", "speech", "transcription"},
-    {"streams", "door", "engines", "origins", "server", "uploads"},
+    {"chat.engine", "embedding", "speech", "transcription", "xtts.engine"},
+    {"streams", "door", "engines", "origins", "server", "speaking", "uploads"},
     {"openai_api"},
 ]
 # (importer, imported) on one floor.
@@ -149,10 +164,22 @@ NEIGHBOURS = {
     ("voices", "encoding"),
     ("voices", "jobs"),
     ("xtts.cleaning", "xtts.languages"),
+    ("xtts.coqui", "xtts.conversion"),
+    ("xtts.coqui", "xtts.gpt_torch"),
+    ("xtts.model", "xtts.conversion"),
+    ("xtts.model", "xtts.coqui"),
+    ("xtts.model", "xtts.gpt_llama"),
     ("xtts.text", "xtts.cleaning"),
     ("xtts.text", "xtts.languages"),
     ("xtts.text", "xtts.numbers"),
     ("voices", "voice_names"),
+    ("voices", "xtts.languages"),
+    ("voices", "xtts.readiness"),
+    ("voices", "xtts.studio"),
+    ("xtts.turn", "xtts.studio"),
+    ("xtts.readiness", "jobs"),
+    ("xtts.turn", "clones"),
+    ("xtts.utterance", "xtts.sampling"),
 }
 # Who may import a library, where that is not everybody.
 OWNERS = {
@@ -161,7 +188,13 @@ OWNERS = {
     "starlette": {"openai_api", "streams", "uploads"},
     "sse_starlette": {"streams"},
     "uvicorn": {"openai_api", "server"},
-    "llama_cpp": {"chat.llama", "chat.sampler", "embedding_llama", "llama_library"},
+    "llama_cpp": {
+        "chat.llama",
+        "chat.sampler",
+        "embedding_llama",
+        "llama_library",
+        "xtts.gpt_llama",
+    },
     "llguidance": {"chat.grammar"},
     "hibari": {"speech_light"},
     "faster_whisper": {"transcription_whisper"},
@@ -169,9 +202,12 @@ OWNERS = {
     "av": {"encoding"},
     "pydub": {"clips", "encoding"},
     "jinja2": {"chat.template"},
-    "psutil": {"chat.engine"},
-    "TTS": {"speech_xtts"},
-    "torch": {"speech_xtts"},
+    "psutil": {"chat.engine", "xtts.engine"},
+    "TTS": {"xtts.coqui"},
+    "torch": {"xtts.coqui", "xtts.gpt_torch"},
+    "transformers": {"xtts.gpt_torch"},
+    "onnxruntime": {"xtts.conversion"},
+    "safetensors": {"xtts.conditioning"},
 }
 # Too slow to be loaded before the server answers: imported inside a function only.
 LATE = {
@@ -185,7 +221,8 @@ LATE = {
     "pydub",
     "imageio_ffmpeg",
 }
-LATE |= {"py3langid", "scipy", "torch", "TTS"}
+LATE |= {"xtts.coqui", "xtts.gpt_llama", "xtts.gpt_torch"}
+LATE |= {"py3langid", "scipy", "torch", "TTS", "transformers", "onnxruntime", "safetensors"}
 each_module = pytest.mark.parametrize("name", sorted(MODULES))
 
 

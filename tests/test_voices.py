@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from engine_room.errors import Unavailable, VoiceNotFound
+from engine_room.errors import VoiceNotFound
 from engine_room.settings import Settings
 from engine_room.standard_voices import STANDARD_VOICES, StandardVoice
 from engine_room.voices import ClonedVoice, Voices, shown
@@ -125,14 +125,6 @@ def test_a_listed_voice_fits_every_client(tmp_path: Path) -> None:
     }
     assert alloy.created_at > 1_000_000_000
     assert shown(STANDARD_VOICES["alloy"]) == alloy
-
-
-def test_a_cloned_voice_never_speaks_with_another_voice(tmp_path: Path) -> None:
-    found = voices(tmp_path, "Grandma.wav")
-    with pytest.raises(Unavailable, match="The cloned voice 'Grandma' cannot speak") as caught:
-        found.check_speaks(found.get("Grandma"))
-    assert caught.value.mend
-    assert found.check_speaks(STANDARD_VOICES["echo"]) is STANDARD_VOICES["echo"]
 
 
 def test_voice_cloning_says_what_is_missing_and_how_to_get_it(tmp_path: Path) -> None:

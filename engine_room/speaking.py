@@ -1,0 +1,58 @@
+"""Which engine speaks a request, and in which voice: never another than the one asked for."""
+
+from engine_room.catalogue import SPEECH_NAMES
+from engine_room.encoding import FORMATS
+from engine_room.errors import InvalidRequest, ModelNotFound, UnsupportedValue
+from engine_room.schemas import SpeechRequest
+from engine_room.settings import Settings
+from engine_room.speech import SpeechTurn
+from engine_room.standard_voices import StandardVoice
+from engine_room.voices import Voices
+from engine_room.xtts.folder import NAME, XttsFolder, default_folder, xtts_folders
+from engine_room.xtts.readiness import check_ready, cloning_status
+from engine_room.xtts.studio import StudioVoice, studio_speaker
+from engine_room.xtts.turn import XttsTurn
+
+# OpenAI's name for better speech: studio speakers where there is an XTTS model, else the light voice.
+HIGH_QUALITY = "tts-1-hd"
+
+
+def speech_turn(body: SpeechRequest, voices: Voices, settings: Settings) -> SpeechTurn | XttsTurn:
+    """The turn for a request. Raises ModelNotFound, VoiceNotFound, InvalidRequest, Unavailable."""
+    folder = _folder(body.model, settings)
+    if body.response_format not in FORMATS:
+        raise UnsupportedValue("response_format", body.response_format, FORMATS)
+    max_chars = settings.speech_max_chars
+    if len(body.input) > max_chars:
+        raise InvalidRequest(
+            f"input has {len(body.input):,} characters; at most {max_chars:,} are spoken at once "
+            "(setting SPEECH_MAX_CHARS).",
+            param="input",
+        )
+    name = body.voice if isinstance(body.voice, str) else body.voice.id
+    voice = voices.get(name)
+    wanted = (body.speed, body.response_format, body.stream)
+    if isinstance(voice, StandardVoice):
+        if folder is None:
+            return SpeechTurn(body.input, body.language, voice, *wanted)
+        voice = StudioVoice(studio_speaker(voice.id, settings.voice_clones_dir))
+    folder = folder or default_folder(settings.models_dir)
+    check_ready(settings, folder, voice.id)
+    return XttsTurn(folder, body.input, body.language, voice, *wanted, body.seed)
+
+
+def _folder(model: str, settings: Settings) -> XttsFolder | None:
+    """The XTTS model that a request names; None for the light voice's. Raises ModelNotFound."""
+    name = model.lower()
+    default = default_folder(settings.models_dir)
+    if name == HIGH_QUALITY and cloning_status(settings, default).state == "ready":
+        return default
+    if not name or name in SPEECH_NAMES:
+        return None
+    folders = xtts_folders(settings.models_dir)
+    for folder in folders:
+        if folder.id.lower() == name:
+            return folder
+    if name == NAME:
+        return default
+    raise ModelNotFound(model, [*SPEECH_NAMES, *(folder.id for folder in folders)])

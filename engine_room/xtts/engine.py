@@ -1,0 +1,317 @@
+"""The engine for cloned voices: one thread, and as many sentences at once as the GPT has places.
+
+A step decodes a batch: the prompts of sentences that begin, and a position for each that speaks. Sound is
+made of their latents as soon as there are some, the first after a few. Requests take turns by the
+sentence, so a short one is not stuck behind a book.
+"""
+
+import logging
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+
+import psutil
+
+from engine_room.cores import Cores
+from engine_room.errors import ApiError, InternalError, ShuttingDown
+from engine_room.jobs import Done, Engine, Failed, Inbox, Job, Serve, Status
+from engine_room.recordings import Recordings
+from engine_room.settings import Settings
+from engine_room.xtts.folder import XttsFolder, default_folder
+from engine_room.xtts.gpt import MAX_BATCH_POSITIONS, Span
+from engine_room.xtts.languages import language_of
+from engine_room.xtts.model import XttsModel
+from engine_room.xtts.narration import Narration, Speaking
+from engine_room.xtts.pace import max_audio_tokens
+from engine_room.xtts.readiness import cloning_status
+from engine_room.xtts.sampling import AudioSampler
+from engine_room.xtts.text import pieces, spoken
+from engine_room.xtts.turn import XttsTurn
+from engine_room.xtts.utterance import Utterance, latents_and_logits
+from engine_room.xtts.vocoder import VocoderStream
+
+log = logging.getLogger(__name__)
+PART = "cloning"
+# Latents that are vocoded together: the first of a stream early, later ones cheaper.
+FIRST_LATENTS, MORE_LATENTS, WHOLE_LATENTS = 10, 24, 48
+MAX_OPEN = 64  # requests that take turns; the others wait in the inbox
+
+
+def cloning_engine(
+    settings: Settings, recordings: Recordings, cores: Cores | None = None
+) -> Engine[XttsTurn]:
+    """The engine, not yet open. It is ready without a model: that is loaded at the first turn."""
+
+    def report(doing: str) -> None:
+        """What the engine is busy with before it can speak; nothing: it can."""
+        engine.status = Status("loading", doing) if doing else Status("ready")
+
+    def load() -> Serve[XttsTurn]:
+        cloning = Cloning(settings, recordings, cores, report)
+        if settings.xtts_at_start and cloning_status(settings).state == "ready":
+            cloning.use(default_folder(settings.models_dir))
+        return cloning.serve
+
+    engine = Engine("voice cloning", load, settings.max_queued)
+    return engine
+
+
+class Cloning:
+    """The model in memory, and the narrations under way. Belongs to the engine's thread."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        recordings: Recordings,
+        cores: Cores | None = None,
+        report: Callable[[str], None] = log.info,
+    ) -> None:
+        self._settings = settings
+        self._report = report
+        self._recordings = recordings
+        self._cores = cores or Cores()
+        self._model: XttsModel | None = None
+        self._inbox: Inbox[XttsTurn]
+        self._jobs: deque[Job[XttsTurn]] = deque()
+        self._preparing: list[tuple[Job[XttsTurn], Future[Narration]]] = []
+        # Those that have begun; whose turn it is to begin a sentence is first.
+        self._narrations: deque[Narration] = deque()
+        self._free_ids: list[int] = []
+        self._voice_ids: OrderedDict[bytes, int] = OrderedDict()  # by voice; the latest used last
+        self._last_work = time.monotonic()
+        self._preparer = ThreadPoolExecutor(1, "cloned voices")
+
+    def use(self, folder: XttsFolder) -> XttsModel:
+        """Have this model in memory, in place of the one before. Raises Unavailable."""
+        if self._model and self._model.folder == folder:
+            return self._model
+        self._unload()
+        try:
+            model = XttsModel(folder, self._settings, self._cores.total, self._report)
+        finally:
+            self._report("")
+        num_sentences = model.gpt.num_sequences - model.num_voice_ids
+        self._free_ids = list(range(num_sentences))
+        self._model = model
+        return model
+
+    def _unload(self) -> None:
+        if self._model:
+            before = psutil.Process().memory_info().rss
+            self._model.close()
+            freed = (before - psutil.Process().memory_info().rss) / 1e6
+            log.info("XTTS model %s unloaded, %.0f MB freed", self._model.folder.id, freed)
+        self._model = None
+        self._voice_ids.clear()
+
+    def serve(self, inbox: Inbox[XttsTurn]) -> None:
+        """Answer what comes into the inbox until it is closed."""
+        self._inbox = inbox
+        while not (inbox.closed and self._is_idle and not self._preparing):
+            num_open = len(self._jobs) + len(self._preparing) + len(self._narrations)
+            self._jobs += inbox.take(MAX_OPEN - num_open, self._is_idle, self._patience_s)
+            if self._is_idle and not self._preparing and self._is_tired:
+                self._unload()
+            if inbox.closed and self._is_idle:  # then `take` does not wait
+                wait([future for _, future in self._preparing], return_when=FIRST_COMPLETED)
+            try:
+                self.step()
+            except Exception:
+                log.exception("voice cloning failed")
+                self._fail_all()
+        self._unload()
+
+    @property
+    def _patience_s(self) -> float | None:
+        """How long the model may lie idle."""
+        return self._settings.xtts_unload_after_s or None if self._model else None
+
+    @property
+    def _is_tired(self) -> bool:
+        idle_s = time.monotonic() - self._last_work
+        return bool(self._patience_s and idle_s >= self._patience_s)
+
+    @property
+    def _is_idle(self) -> bool:
+        return not (self._jobs or self._narrations)
+
+    def step(self) -> None:
+        """Let in who waits, decode one batch, draw a token for each who speaks, and make sound."""
+        self._drop_cancelled()
+        self._admit()
+        self._begin_sentences()
+        for batch in self._batches():
+            self._decode(batch)
+            self._last_work = time.monotonic()
+
+    def _decode(self, batch: list[tuple[Narration, Speaking]]) -> None:
+        model = self._loaded
+        spans = [speaking.utterance.span() for _, speaking in batch]
+        with self._cores.working(PART):
+            hidden = model.gpt.decode(spans, self._cores.share(PART))
+            latents, logits = latents_and_logits(model.tables, hidden)
+            for (narration, speaking), latent, scores in zip(batch, latents, logits, strict=True):
+                speaking.utterance.accept(latent, scores)
+                self._make_sound(narration, speaking)
+
+    @property
+    def _loaded(self) -> XttsModel:
+        assert self._model
+        return self._model
+
+    # ------------------------------------------------------------ in
+
+    def _admit(self) -> None:
+        """Prepare the jobs for the model in memory; the first for another one waits for all others."""
+        while self._jobs:
+            is_busy = self._narrations or self._preparing
+            if is_busy and self._model and self._jobs[0].turn.folder != self._model.folder:
+                break
+            job = self._jobs.popleft()
+            try:
+                model = self.use(job.turn.folder)
+            except ApiError as error:
+                self._inbox.end(job, Failed(error))
+                continue
+            future = self._preparer.submit(self._prepared, job, model)
+            self._preparing.append((job, future))
+            future.add_done_callback(lambda _: self._inbox.wake())
+        for job, future in [each for each in self._preparing if each[1].done()]:
+            self._preparing.remove((job, future))
+            try:
+                self._narrations.append(future.result())
+            except ApiError as error:
+                self._inbox.end(job, Failed(error))
+            except Exception:
+                log.exception("a request failed")
+                self._inbox.end(job, Failed(InternalError()))
+
+    def _prepared(self, job: Job[XttsTurn], model: XttsModel) -> Narration:
+        """On the preparer's thread. Raises InvalidRequest, InvalidAudio."""
+        turn = job.turn
+        own = getattr(turn.voice, "language", "")
+        language = language_of(turn.text, turn.language, own, self._settings.xtts_language)
+
+        def num_tokens(text: str) -> int:
+            return len(model.text_tokens(text, language))
+
+        texts = pieces(turn.text, language, num_tokens, model.max_text_tokens)
+        conditioning = model.conditioning(turn.voice)
+        return Narration(job, texts, language, conditioning, model.sample_rate_hz)
+
+    def _begin_sentences(self) -> None:
+        """Give free places to those whose turn it is, as far as the GPT has room for all they may say."""
+        for narration in [n for n in self._narrations if not n.speaking]:
+            others = [n.speaking.utterance for n in self._narrations if n.speaking]
+            room = self._loaded.num_sentence_positions - sum(u.num_positions for u in others)
+            if not self._free_ids or room < self._loaded.max_sentence_positions:
+                break
+            self._begin(narration)
+            self._narrations.remove(narration)
+            self._narrations.append(narration)
+
+    def _begin(self, narration: Narration) -> None:
+        model = self._loaded
+        piece, seed = narration.next_piece()
+        utterance = Utterance(
+            model.tables,
+            narration.conditioning,
+            model.text_tokens(spoken(piece.text, narration.language), narration.language),
+            AudioSampler(model.sampling, seed, model.tables.start_audio),
+            max_audio_tokens(piece.text, narration.language),
+        )
+        utterance.seq_id = self._free_ids.pop()
+        num_shared = len(narration.conditioning.latents)
+        model.gpt.copy_prefix(self._voice_id(narration), utterance.seq_id, num_shared)
+        utterance.skip(num_shared)
+        speed = narration.job.turn.speed
+        stretches = model.stretches if speed == 1 else (1 / speed, *model.stretches)
+        vocoder = VocoderStream(model.network, narration.conditioning.speaker, stretches)
+        narration.speaking = Speaking(piece, utterance, vocoder)
+
+    def _voice_id(self, narration: Narration) -> int:
+        """Where the GPT has the voice's positions, which all sentences in it begin with."""
+        key, known = narration.voice_key, self._voice_ids
+        if key in known:
+            known.move_to_end(key)
+            return known[key]
+        model = self._loaded
+        if len(known) == model.num_voice_ids:
+            _, voice_id = known.popitem(last=False)
+            model.gpt.forget(voice_id)
+        else:
+            voice_id = model.gpt.num_sequences - 1 - len(known)
+        with self._cores.working(PART):
+            voice = Span(voice_id, 0, narration.conditioning.latents)
+            model.gpt.decode([voice], self._cores.share(PART))
+        known[key] = voice_id
+        return voice_id
+
+    def _batches(self) -> list[list[tuple[Narration, Speaking]]]:
+        """Those who speak, and of those who begin as many as have room, in one batch; those with a seed in
+        one each, for the last bits of a hidden state depend on what else is in the batch."""
+        speaking = [(n, n.speaking) for n in self._narrations if n.speaking]
+        speaking.sort(key=lambda each: each[1].utterance.num_pending)
+        alone = [[each] for each in speaking if each[0].job.turn.seed >= 0]
+        together: list[tuple[Narration, Speaking]] = []
+        room = MAX_BATCH_POSITIONS
+        for each in speaking:
+            room -= each[1].utterance.num_pending
+            if each[0].job.turn.seed < 0 and (room >= 0 or not together):
+                together.append(each)
+        return [*alone, together] if together else alone
+
+    # ------------------------------------------------------------ out
+
+    def _make_sound(self, narration: Narration, speaking: Speaking) -> None:
+        """Turn latents into sound when there are enough of them, or no more to come."""
+        utterance = speaking.utterance
+        enough = WHOLE_LATENTS
+        if narration.job.turn.stream:
+            enough = MORE_LATENTS if speaking.num_latents else FIRST_LATENTS
+        if not utterance.is_over and utterance.num_latents < enough:
+            return
+        is_first = speaking.num_latents == 0
+        speaking.num_latents += utterance.num_latents
+        sound = speaking.vocoder.add(utterance.take(), utterance.is_over)
+        narration.hear(sound, is_first, utterance.is_over)
+        if utterance.is_over:
+            self._end_sentence(narration)
+
+    def _end_sentence(self, narration: Narration) -> None:
+        self._release(narration)
+        if narration.has_more:
+            return
+        self._narrations.remove(narration)
+        turn = narration.job.turn
+        data = narration.finish()
+        self._recordings.keep(data, turn.voice.id, turn.text, turn.format_name)
+        self._inbox.end(narration.job, Done())
+
+    def _release(self, narration: Narration) -> None:
+        if narration.speaking:
+            seq_id = narration.speaking.utterance.seq_id
+            self._loaded.gpt.forget(seq_id)
+            self._free_ids.append(seq_id)
+        narration.speaking = None
+
+    def _drop_cancelled(self) -> None:
+        for job in [job for job in self._jobs if job.cancelled]:
+            self._jobs.remove(job)
+            self._inbox.end(job, Failed(ShuttingDown()))
+        for narration in [n for n in self._narrations if n.job.cancelled]:
+            self._release(narration)
+            self._narrations.remove(narration)
+            self._inbox.end(narration.job, Failed(ShuttingDown()))
+
+    def _fail_all(self) -> None:
+        """After a failure of the model nothing in its memory is trusted: the next turn loads it anew."""
+        for job, future in self._preparing:
+            future.cancel()
+            self._inbox.end(job, Failed(InternalError()))
+        self._preparing.clear()
+        for narration in self._narrations:
+            self._inbox.end(narration.job, Failed(InternalError()))
+        self._narrations.clear()
+        self._unload()

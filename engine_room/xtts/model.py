@@ -1,0 +1,143 @@
+"""An XTTS model in memory: its GPT, vocoder, voices and tokenizer, on the device there is.
+
+On a CPU the GPT runs in llama.cpp and the vocoder in ONNX Runtime, from files converted once and kept beside
+the user's own; on a GPU both run in torch. `conditioning` and `text_tokens` belong to one thread, `gpt` and
+`network` to another.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from engine_room.clips import prepared
+from engine_room.clones import ClonedVoice
+from engine_room.errors import InvalidRequest, Unavailable
+from engine_room.folders import sha256_of
+from engine_room.settings import Settings
+from engine_room.xtts.conditioning import ConditioningCache
+from engine_room.xtts.conversion import (
+    GPT_FILE,
+    VOCODER_FILE,
+    MadeFrom,
+    OnnxVocoder,
+    is_made,
+    make,
+)
+from engine_room.xtts.folder import XttsFolder
+from engine_room.xtts.gpt import Conditioning, Gpt
+from engine_room.xtts.studio import StudioVoice
+from engine_room.xtts.vocoder import Network
+
+log = logging.getLogger(__name__)
+NUM_VOICE_IDS = 4  # voices whose conditioning positions stay in the GPT
+# Positions for one sentence: more than nearly all take, so that as many as may speak at once find room.
+SENTENCE_POSITIONS = 640
+Progress = Callable[[str], None]
+
+
+class XttsModel:
+    """A model folder, ready to speak. Takes seconds, the first time, when parts are made for a CPU, half a
+    minute; `progress` is told what is being done. Raises Unavailable."""
+
+    def __init__(
+        self, folder: XttsFolder, settings: Settings, num_threads: int, progress: Progress
+    ) -> None:
+        from engine_room.xtts.coqui import CoquiXtts, best_device
+
+        started = time.perf_counter()
+        self.folder = folder
+        self.device = best_device(settings.xtts_device)
+        on_cpu = self.device == "cpu"
+        progress("its model is being loaded")
+        self._coqui = CoquiXtts(folder, self.device, with_gpt=not on_cpu)
+        self.tables = self._coqui.tables()
+        self.sampling = self._coqui.sampling
+        self.stretches = self._coqui.stretches
+        self.sample_rate_hz = self._coqui.sample_rate_hz
+        self.speakers = self._coqui.speakers()
+        sha256 = sha256_of(folder.checkpoint)
+        self.num_voice_ids = NUM_VOICE_IDS
+        num_sequences = settings.xtts_parallel + NUM_VOICE_IDS
+        self.max_text_tokens = self._coqui.max_text_tokens
+        # What all sentences that are spoken at once may take, and the longest of them.
+        self.max_sentence_positions = self._coqui.shape.num_positions
+        self.num_sentence_positions = max(
+            self.max_sentence_positions, settings.xtts_parallel * SENTENCE_POSITIONS
+        )
+        voice_positions = NUM_VOICE_IDS * self._coqui.max_voice_positions
+        num_positions = self.num_sentence_positions + voice_positions
+        self.gpt: Gpt
+        self.network: Network
+        if on_cpu:
+            self._convert(sha256, settings.xtts_gpt_type, progress)
+            self._open_converted(num_sequences, num_positions, num_threads)
+        else:
+            self.gpt = self._coqui.torch_gpt(num_sequences, num_positions)
+            self.network = self._coqui.vocode
+        self._cache = ConditioningCache(
+            settings.voice_clones_dir / ".conditioning", sha256, self._computed
+        )
+        seconds = time.perf_counter() - started
+        log.info("XTTS model %s loaded on %s in %.1f s", folder.id, self.device, seconds)
+
+    def _convert(self, sha256: str, gpt_type: str, progress: Progress) -> None:
+        source = MadeFrom(sha256, gpt_type)
+        if is_made(self.folder.converted, source):
+            return
+        num_layers = self._coqui.num_layers
+
+        def on_layer(layer: int) -> None:
+            progress(
+                f"its model is being converted for this CPU ({layer + 1} of {num_layers} layers)"
+            )
+
+        def write(partial: Path) -> None:
+            self._coqui.write_gpt(partial / GPT_FILE, gpt_type, on_layer)
+            progress("its vocoder is being converted for this CPU")
+            self._coqui.write_vocoder(partial / VOCODER_FILE)
+
+        log.info("converting %s for this CPU, this one time", self.folder.checkpoint)
+        try:
+            make(self.folder.converted, source, write)
+        except OSError as error:
+            raise Unavailable(
+                f"The XTTS model cannot be converted into {self.folder.converted}: {error}.",
+                f"Make {self.folder.path} writable, with 0.6 GB free.",
+            ) from error
+
+    def _open_converted(self, num_sequences: int, num_positions: int, num_threads: int) -> None:
+        from engine_room.xtts.gpt_llama import LlamaGpt
+
+        self._coqui.drop_heavy_parts()
+        self.gpt = LlamaGpt(self.folder.converted / GPT_FILE, num_sequences, num_positions)
+        self.network = OnnxVocoder(self.folder.converted / VOCODER_FILE, num_threads)
+
+    @property
+    def languages(self) -> list[str]:
+        """The codes of the languages it speaks."""
+        return self._coqui.languages
+
+    def conditioning(self, voice: ClonedVoice | StudioVoice) -> Conditioning:
+        """What makes a voice. Raises InvalidRequest, InvalidAudio."""
+        if isinstance(voice, ClonedVoice):
+            return self._cache.of(voice.paths)
+        if voice.id not in self.speakers:
+            raise InvalidRequest(
+                f"{self.folder.id} has no speaker {voice.id!r}.",
+                param="voice",
+                code="voice_not_found",
+            )
+        return self.speakers[voice.id]
+
+    def _computed(self, clips: Sequence[Path]) -> Conditioning:
+        return self._coqui.conditioning([prepared(clip) for clip in clips])
+
+    def text_tokens(self, text: str, language: str) -> list[int]:
+        """The tokens of a piece of text."""
+        return self._coqui.text_tokens(text, language)
+
+    def close(self) -> None:
+        """Free the memory; it is not to be used any more."""
+        self.gpt.close()
+        self._coqui.close()

@@ -1,0 +1,57 @@
+"""Whether cloned voices can speak here, and what mends it where they cannot."""
+
+import importlib.util
+import sys
+
+from engine_room.errors import Unavailable
+from engine_room.jobs import Status
+from engine_room.settings import Settings
+from engine_room.xtts.folder import (
+    CHECKPOINTS,
+    CONFIG,
+    SPEAKERS,
+    VOCABULARY,
+    XttsFolder,
+    default_folder,
+)
+
+FILES = f"{CONFIG}, {CHECKPOINTS[0]}, {VOCABULARY} and {SPEAKERS}"
+
+
+def cloning_status(settings: Settings, folder: XttsFolder | None = None) -> Status:
+    """How voice cloning is, by what lies in the folder (none: the default one); nothing is loaded."""
+    if not importlib.util.find_spec("TTS"):
+        return Status(
+            "unavailable",
+            "The voice-cloning part (coqui-tts) is not installed.",
+            f"Run: {sys.executable} -m pip install -r requirements.txt",
+        )
+    folder = folder or default_folder(settings.models_dir)
+    if not folder.path.is_dir():
+        return Status(
+            "unavailable",
+            f"There is no XTTS model in {folder.path}.",
+            f"Put {FILES} of coqui/XTTS-v2 (Hugging Face; Coqui Public Model License, non-commercial) there.",
+        )
+    if folder.missing:
+        return Status(
+            "unavailable",
+            f"The XTTS model in {folder.path} has no {', '.join(folder.missing)}.",
+            f"Put the missing files into {folder.path}.",
+        )
+    if not settings.accept_xtts_license:
+        return Status(
+            "unavailable",
+            "XTTS is under the Coqui Public Model License (non-commercial use only), and nobody has said "
+            "that they agree to it.",
+            "Read it (https://coqui.ai/cpml), and start with --accept-xtts-license, or set "
+            "ACCEPT_XTTS_LICENSE=true.",
+        )
+    return Status("ready")
+
+
+def check_ready(settings: Settings, folder: XttsFolder, voice: str) -> None:
+    """Raise Unavailable unless a voice could speak by the model in this folder."""
+    status = cloning_status(settings, folder)
+    if status.state != "ready":
+        raise Unavailable(f"The voice {voice!r} cannot speak: {status.reason}", status.mend)

@@ -1,0 +1,85 @@
+"""The studio speakers that come with XTTS, and which of them speak for OpenAI's voice names.
+
+Their names are read without torch, so that they can be listed before any model is loaded.
+"""
+
+import pickle
+import zipfile
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from engine_room.xtts.folder import SPEAKERS, XttsFolder
+
+MAP_FILE = "studio_voices.tsv"  # in voice_clones/: a line for each name, a tab, a speaker
+DEFAULT_MAP = {
+    "alloy": "Alison Dietlinde",
+    "ash": "Damien Black",
+    "ballad": "Viktor Menelaos",
+    "cedar": "Craig Gutsy",
+    "coral": "Gracie Wise",
+    "echo": "Andrew Chipper",
+    "fable": "Royston Min",
+    "marin": "Ana Florence",
+    "nova": "Daisy Studious",
+    "onyx": "Viktor Eka",
+    "sage": "Tammie Ema",
+    "shimmer": "Brenda Stern",
+    "verse": "Luis Moray",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StudioVoice:
+    """One of the speakers that came with an XTTS model, by its name there."""
+
+    id: str
+
+
+def studio_speaker(name: str, voice_clones_dir: Path) -> str:
+    """The studio speaker for one of OpenAI's voice names: by the user's own map, else by ours."""
+    try:
+        lines = (voice_clones_dir / MAP_FILE).read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        lines = []
+    own = {
+        key.strip().lower(): value.strip() for key, _, value in (x.partition("\t") for x in lines)
+    }
+    return own.get(name, "") or DEFAULT_MAP[name]
+
+
+def speaker_names(folder: XttsFolder) -> list[str]:
+    """The names of a model's studio speakers; none where their file is missing or broken."""
+    path = folder.path / SPEAKERS
+    try:
+        return list(_names(path, path.stat().st_mtime_ns))
+    except OSError:
+        return []
+
+
+@lru_cache(maxsize=8)
+def _names(path: Path, _mtime_ns: int) -> tuple[str, ...]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entry = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
+            with archive.open(entry) as data:
+                known = _Names(data).load()
+    except Exception:  # noqa: BLE001  a broken pickle raises whatever it likes
+        return ()
+    return tuple(name for name in known if isinstance(name, str)) if isinstance(known, dict) else ()
+
+
+class _Names(pickle.Unpickler):
+    """Reads the keys of a checkpoint and makes nothing of the rest: no class of the file's is ever used."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        return OrderedDict if (module, name) == ("collections", "OrderedDict") else _nothing
+
+    def persistent_load(self, pid: Any) -> None:
+        return None
+
+
+def _nothing(*_: Any) -> None:
+    return None

@@ -1,0 +1,117 @@
+"""Which engine speaks, and in which voice: the one that was asked for, or an error that says why not."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine_room.errors import InvalidRequest, ModelNotFound, Unavailable, VoiceNotFound
+from engine_room.schemas import SpeechRequest
+from engine_room.settings import Settings
+from engine_room.speaking import speech_turn
+from engine_room.speech import SpeechTurn
+from engine_room.voices import Voices
+from engine_room.xtts.studio import StudioVoice
+from engine_room.xtts.turn import XttsTurn
+
+pytestmark = pytest.mark.skipif(
+    not importlib.util.find_spec("TTS"), reason="voice cloning is not installed"
+)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """A server with one cloned voice and no XTTS."""
+    for name in ("models", "voice_clones"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "voice_clones" / "Grandma.wav").write_bytes(b"RIFF")
+    return Settings(
+        models_dir=tmp_path / "models",
+        voice_clones_dir=tmp_path / "voice_clones",
+        accept_xtts_license=True,
+    )
+
+
+def with_model(settings: Settings, name: str = "xtts_v2") -> Settings:
+    """Files that look like a model; nothing is loaded here."""
+    folder = settings.models_dir / name
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model": "xtts"}')
+    for file in ("model.pth", "vocab.json"):
+        (folder / file).write_bytes(b"x")
+    return settings
+
+
+def turn(settings: Settings, **fields: Any) -> SpeechTurn | XttsTurn:
+    body = SpeechRequest.model_validate({"input": "Hello.", **fields})
+    return speech_turn(body, Voices(settings), settings)
+
+
+def test_a_standard_voice_is_the_fast_one_unless_xtts_is_asked_for(settings: Settings) -> None:
+    for model in ("tts-1", "TTS-1", "", "gpt-4o-mini-tts", "tts-1-hd"):
+        assert isinstance(turn(settings, model=model, voice="nova"), SpeechTurn)
+    with_model(settings)
+    assert isinstance(turn(settings, model="tts-1", voice="nova"), SpeechTurn)
+    for model in ("tts-1-hd", "xtts_v2", "XTTS_v2"):
+        found = turn(settings, model=model, voice="nova")
+        assert isinstance(found, XttsTurn)
+        assert found.voice == StudioVoice("Daisy Studious")
+        assert found.folder.id == "xtts_v2"
+
+
+def test_a_cloned_voice_speaks_by_xtts_whatever_model_is_named(settings: Settings) -> None:
+    with_model(settings)
+    for model in ("tts-1", "", "tts-1-hd", "xtts_v2"):
+        found = turn(settings, model=model, voice={"id": "grandma"}, seed=3, language="de")
+        assert isinstance(found, XttsTurn)
+        assert (found.voice.id, found.seed, found.language) == ("Grandma", 3, "de")
+
+
+def test_a_fine_tuned_model_speaks_under_its_folders_name(settings: Settings) -> None:
+    with_model(with_model(settings), "my_uncle")
+    found = turn(settings, model="My_Uncle", voice="Grandma")
+    assert isinstance(found, XttsTurn)
+    assert found.folder.id == "my_uncle"
+    with pytest.raises(ModelNotFound, match=r"your_uncle.*tts-1.*my_uncle"):
+        turn(settings, model="your_uncle")
+
+
+def test_the_only_model_there_is_speaks_for_all(settings: Settings) -> None:
+    with_model(settings, "my_uncle")
+    found = turn(settings, voice="Grandma")
+    assert isinstance(found, XttsTurn)
+    assert found.folder.id == "my_uncle"
+
+
+def test_a_cloned_voice_without_its_model_is_an_error_never_another_voice(
+    settings: Settings,
+) -> None:
+    with pytest.raises(Unavailable, match=r"'Grandma' cannot speak: There is no XTTS") as caught:
+        turn(settings, voice="Grandma")
+    assert caught.value.mend
+    with pytest.raises(Unavailable, match=r"There is no XTTS"):
+        turn(settings, model="xtts_v2", voice="nova")
+    with_model(settings)
+    (settings.models_dir / "xtts_v2" / "vocab.json").unlink()
+    with pytest.raises(Unavailable, match=r"has no vocab\.json"):
+        turn(settings, voice="Grandma")
+
+
+def test_without_agreement_to_the_licence_nothing_is_cloned(settings: Settings) -> None:
+    strict = with_model(settings).model_copy(update={"accept_xtts_license": False})
+    with pytest.raises(Unavailable, match="non-commercial") as caught:
+        turn(strict, voice="Grandma")
+    assert "--accept-xtts-license" in str(caught.value.mend)
+    assert isinstance(turn(strict, model="tts-1-hd", voice="nova"), SpeechTurn)
+
+
+def test_what_is_wrong_is_named(settings: Settings) -> None:
+    with pytest.raises(VoiceNotFound, match="Nobody"):
+        turn(settings, voice="Nobody")
+    with pytest.raises(InvalidRequest, match="at most 20,000"):
+        turn(settings, input="a" * 20_001)
+    with pytest.raises(InvalidRequest, match="mp4"):
+        turn(settings, response_format="mp4")
+    with pytest.raises(ModelNotFound, match=r"whisper-1.*tts-1-hd"):
+        turn(settings, model="whisper-1")

@@ -1,0 +1,218 @@
+"""The engine for cloned voices, on a tiny model whose voices are noise."""
+
+import queue
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine_room.clones import ClonedVoice
+from engine_room.encoding import Sound, decode, encode
+from engine_room.errors import ApiError, InvalidRequest, Unavailable
+from engine_room.jobs import Done, Engine, Failed, Job
+from engine_room.recordings import Recordings
+from engine_room.settings import Settings
+from engine_room.xtts.engine import cloning_engine
+from engine_room.xtts.folder import XttsFolder
+from engine_room.xtts.turn import StudioVoice, XttsTurn
+
+pytest.importorskip("TTS", reason="voice cloning is not installed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
+PATIENCE_S = 60
+TWO = "First there is this sentence. Then there is a second one, which is longer."
+
+
+class Events:
+    """What an engine delivered for one job, in order."""
+
+    def __init__(self, engine: Engine[XttsTurn], turn: XttsTurn) -> None:
+        self.queue: queue.Queue[object] = queue.Queue()
+        self.job: Job[XttsTurn] = engine.submit(turn, self.queue.put)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The blocks; raises the error that ended the job."""
+        while not isinstance(event := self.queue.get(timeout=PATIENCE_S), Done):
+            if isinstance(event, Failed):
+                raise event.error
+            assert isinstance(event, bytes)
+            yield event
+
+    def data(self) -> bytes:
+        return b"".join(self)
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    folder = tmp_path_factory.mktemp("cloning")
+    (folder / "voice_clones").mkdir()
+    return Settings(
+        voice_clones_dir=folder / "voice_clones",
+        audio_dir=folder / "audio",
+        xtts_gpt_type="f32",
+        xtts_parallel=3,
+    )
+
+
+@pytest.fixture(scope="module")
+def engine(settings: Settings) -> Iterator[Engine[XttsTurn]]:
+    engine = cloning_engine(settings, Recordings(settings))
+    engine.open()
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="module")
+def my_voice(settings: Settings) -> ClonedVoice:
+    rng = np.random.default_rng(3)
+    envelope = np.repeat(rng.uniform(0.2, 1, 40), 2400).astype(np.float32)
+    samples = (rng.standard_normal(96_000) * 0.1).astype(np.float32) * envelope
+    path = settings.voice_clones_dir / "me.wav"
+    path.write_bytes(encode(Sound(samples, 24_000), "wav"))
+    return ClonedVoice("me", (path,), "", "")
+
+
+def turn(folder: XttsFolder, **changes: Any) -> XttsTurn:
+    fields: dict[str, Any] = {
+        "folder": folder,
+        "text": "Hello there.",
+        "language": "en",
+        "voice": StudioVoice("Speaker 0"),
+        "speed": 1.0,
+        "format_name": "wav",
+        "stream": False,
+        "seed": 7,
+    }
+    return XttsTurn(**(fields | changes))
+
+
+def sound(data: bytes) -> Sound:
+    return decode(data, 24_000)
+
+
+def test_a_clip_becomes_a_voice_that_speaks(
+    engine: Engine[XttsTurn], xtts_folder: XttsFolder, my_voice: ClonedVoice, settings: Settings
+) -> None:
+    said = sound(Events(engine, turn(xtts_folder, voice=my_voice)).data())
+    assert said.duration_s > 0.1
+    assert np.abs(said.samples).max() > 0.001
+    kept = list((settings.voice_clones_dir / ".conditioning").iterdir())
+    assert [path.suffix for path in kept] == [".safetensors"]
+
+
+def test_a_seed_gives_the_same_sound_and_another_one_another(
+    engine: Engine[XttsTurn], xtts_folder: XttsFolder
+) -> None:
+    one, same, other = (
+        Events(engine, turn(xtts_folder, text=TWO, seed=seed)).data() for seed in (1, 1, 2)
+    )
+    assert one == same
+    assert one != other
+
+
+def test_a_stream_is_the_same_sound_and_begins_before_it_ends(
+    engine: Engine[XttsTurn], xtts_folder: XttsFolder
+) -> None:
+    whole = sound(Events(engine, turn(xtts_folder, text=TWO)).data()).samples
+    blocks = list(Events(engine, turn(xtts_folder, text=TWO, stream=True, format_name="pcm")))
+    streamed = np.frombuffer(b"".join(blocks), "<i2") / 32768
+    assert len(blocks) > 3
+    assert len(streamed) == len(whole)
+    assert np.abs(streamed - whole).max() < 1e-3
+
+
+def test_those_who_speak_at_once_are_heard_as_if_alone(
+    engine: Engine[XttsTurn], xtts_folder: XttsFolder, my_voice: ClonedVoice
+) -> None:
+    turns = [
+        turn(xtts_folder, text=TWO, seed=seed, voice=voice)
+        for seed, voice in enumerate([my_voice, StudioVoice("Speaker 1")] * 3)
+    ]
+    alone = [sound(Events(engine, each).data()).samples for each in turns]
+    together = [Events(engine, each) for each in turns]
+    for events, samples in zip(together, alone, strict=True):
+        heard = sound(events.data()).samples
+        assert len(heard) == len(samples)
+        assert np.abs(heard - samples).max() < 1e-3
+
+
+def test_a_short_request_is_not_stuck_behind_a_book(
+    engine: Engine[XttsTurn], xtts_folder: XttsFolder
+) -> None:
+    books = [Events(engine, turn(xtts_folder, text=f"{TWO} " * 12)) for _ in range(3)]
+    assert Events(engine, turn(xtts_folder)).data()
+    assert all(book.queue.empty() for book in books)
+    for book in books:
+        book.job.cancel()
+
+
+def test_a_cancelled_request_ends_at_once_and_leaves_its_place(
+    engine: Engine[XttsTurn], xtts_folder: XttsFolder
+) -> None:
+    long = [turn(xtts_folder, text=f"{TWO} " * 50, stream=True) for _ in range(6)]
+    books = [Events(engine, each) for each in long]
+    next(iter(books[0]))
+    for book in books:
+        book.job.cancel()
+    started = time.monotonic()
+    for book in books:
+        with pytest.raises(ApiError):
+            book.data()
+    assert Events(engine, turn(xtts_folder)).data()
+    assert time.monotonic() - started < 30  # and not what three hundred sentences take
+
+
+def test_speed_keeps_the_pitch_and_changes_the_length(
+    engine: Engine[XttsTurn], xtts_folder: XttsFolder
+) -> None:
+    normal, slow = (
+        sound(Events(engine, turn(xtts_folder, speed=speed)).data()).duration_s
+        for speed in (1.0, 0.5)
+    )
+    assert slow / normal == pytest.approx(2, abs=0.1)
+
+
+@pytest.mark.parametrize("text", ["", " ", "?!", "🙂🙂", "\x00\x07"])
+def test_nothing_to_say_is_said(
+    engine: Engine[XttsTurn], xtts_folder: XttsFolder, text: str
+) -> None:
+    with pytest.raises(InvalidRequest, match="nothing"):
+        Events(engine, turn(xtts_folder, text=text)).data()
+
+
+@pytest.mark.parametrize(
+    "text", ["a", "<speak>Hi <break/> you</speak>", "привет 你好 hello", "x" * 900, "1" * 300]
+)
+def test_odd_texts_are_spoken(engine: Engine[XttsTurn], xtts_folder: XttsFolder, text: str) -> None:
+    assert sound(Events(engine, turn(xtts_folder, text=text)).data()).duration_s > 0
+
+
+def test_an_unknown_language_is_refused_with_those_there_are(
+    engine: Engine[XttsTurn], xtts_folder: XttsFolder
+) -> None:
+    with pytest.raises(InvalidRequest, match=r"tlh.*hi") as caught:
+        Events(engine, turn(xtts_folder, language="tlh")).data()
+    assert caught.value.param == "language"
+
+
+def test_a_folder_that_cannot_be_loaded_is_said_and_the_next_one_works(
+    engine: Engine[XttsTurn], xtts_folder: XttsFolder, tmp_path: Path
+) -> None:
+    (tmp_path / "xtts_v2").mkdir()
+    with pytest.raises(Unavailable, match=r"xtts_v2 cannot be loaded: FileNotFoundError"):
+        Events(engine, turn(XttsFolder(tmp_path / "xtts_v2"))).data()
+    assert Events(engine, turn(xtts_folder)).data()
+
+
+def test_a_voice_whose_clip_is_gone_is_said(
+    engine: Engine[XttsTurn], xtts_folder: XttsFolder, tmp_path: Path
+) -> None:
+    voice = ClonedVoice("gone", (tmp_path / "gone.wav",), "", "")
+    with pytest.raises(InvalidRequest, match=r"gone\.wav"):
+        Events(engine, turn(xtts_folder, voice=voice)).data()

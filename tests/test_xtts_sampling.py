@@ -1,0 +1,64 @@
+"""Audio tokens are drawn as transformers draws them."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from engine_room.xtts.sampling import AudioSampler, AudioSampling
+
+START = 64
+
+
+def logits(seed: int = 0) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).standard_normal(66).astype(np.float32) * 3
+
+
+def drawn(sampling: AudioSampling, seed: int, num: int = 30) -> list[int]:
+    sampler = AudioSampler(sampling, seed, START)
+    return [sampler.sample(logits()) for _ in range(num)]
+
+
+def test_a_seed_gives_the_same_tokens_and_another_one_others() -> None:
+    sampling = AudioSampling()
+    assert drawn(sampling, 5) == drawn(sampling, 5)
+    assert drawn(sampling, 5) != drawn(sampling, 6)
+
+
+def test_a_temperature_of_zero_takes_the_likeliest_that_was_not_said() -> None:
+    likeliest = np.argsort(-logits())
+    assert drawn(AudioSampling(temperature=0, repetition_penalty=1), 1, 3) == [likeliest[0]] * 3
+    first, second = drawn(AudioSampling(temperature=0, repetition_penalty=1000), 1, 2)
+    assert (first, second) == tuple(likeliest[:2])
+
+
+def test_only_the_top_k_are_drawn() -> None:
+    likeliest = set(np.argsort(-logits())[:4])
+    found = drawn(AudioSampling(temperature=5, top_k=4, top_p=1, repetition_penalty=1), 3, 400)
+    assert set(found) == likeliest
+
+
+@pytest.mark.parametrize("sampling", [AudioSampling(), AudioSampling(1.3, 20, 0.6, 2.0)])
+def test_the_chances_are_those_of_transformers(sampling: AudioSampling) -> None:
+    torch = pytest.importorskip("torch", reason="voice cloning is not installed")
+    from transformers import (
+        RepetitionPenaltyLogitsProcessor,
+        TemperatureLogitsWarper,
+        TopKLogitsWarper,
+        TopPLogitsWarper,
+    )
+
+    scores = torch.from_numpy(logits(4))[None]
+    said = torch.tensor([[1, START]])  # what the library's GPT is fed before the first token
+    for process in (
+        RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty),
+        TemperatureLogitsWarper(sampling.temperature),
+        TopKLogitsWarper(sampling.top_k),
+        TopPLogitsWarper(sampling.top_p),
+    ):
+        scores = process(said, scores)
+    chances = torch.softmax(scores, -1)[0].numpy()
+    num = 20_000
+    found = [AudioSampler(sampling, seed, START).sample(logits(4)) for seed in range(num)]
+    shares = np.bincount(found, minlength=66) / num
+    assert set(np.flatnonzero(shares)) <= set(np.flatnonzero(chances))
+    assert np.abs(shares - chances).max() < 0.015

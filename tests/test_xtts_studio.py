@@ -1,0 +1,43 @@
+"""Studio speakers are known before their model is loaded, and speak for OpenAI's names by a map."""
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine_room.standard_voices import STANDARD_VOICES
+from engine_room.xtts.folder import SPEAKERS, XttsFolder
+from engine_room.xtts.studio import DEFAULT_MAP, MAP_FILE, speaker_names, studio_speaker
+
+
+@pytest.mark.slow
+def test_the_names_are_read_without_torch(xtts_folder: XttsFolder) -> None:
+    assert speaker_names(xtts_folder)[:2] == ["Speaker 0", "Speaker 1"]
+
+
+class Harmful:
+    def __reduce__(self) -> Any:
+        return Path("harm").touch, ()
+
+
+def test_a_broken_or_harmful_file_has_no_names_and_does_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert speaker_names(XttsFolder(tmp_path)) == []
+    (tmp_path / SPEAKERS).write_bytes(b"no zip")
+    assert speaker_names(XttsFolder(tmp_path)) == []
+    with zipfile.ZipFile(tmp_path / SPEAKERS, "w") as archive:
+        archive.writestr("speakers/data.pkl", pickle.dumps({"Ann": Harmful()}))
+    assert speaker_names(XttsFolder(tmp_path)) == []
+    assert not (tmp_path / "harm").exists()
+
+
+def test_every_standard_voice_has_a_studio_speaker_that_a_user_may_change(tmp_path: Path) -> None:
+    assert set(DEFAULT_MAP) == set(STANDARD_VOICES)
+    assert studio_speaker("nova", tmp_path) == "Daisy Studious"
+    (tmp_path / MAP_FILE).write_text("Nova\tClaribel Dervla\nbroken line\nalloy\t\n")
+    assert studio_speaker("nova", tmp_path) == "Claribel Dervla"
+    assert studio_speaker("alloy", tmp_path) == DEFAULT_MAP["alloy"]

@@ -1,0 +1,76 @@
+"""XTTS models with random weights, as folders that coqui-tts loads: tiny for tests, full for benches.
+
+A tiny one speaks noise, but it is computed as real speech is: conditioning from a clip, text tokens, GPT,
+vocoder. Its vocoder and speaker encoder cannot be made smaller: 92 MB, built in a second.
+"""
+
+import string
+from pathlib import Path
+from typing import Any
+
+LANGUAGES = "en es fr de it pt pl tr ru nl cs ar zh-cn hu ko ja hi".split()
+TINY: dict[str, Any] = {
+    "gpt_layers": 2,
+    "gpt_n_model_channels": 64,
+    "gpt_n_heads": 2,
+    "decoder_input_dim": 64,
+    "gpt_num_audio_tokens": 66,
+    "gpt_start_audio_token": 64,
+    "gpt_stop_audio_token": 65,
+    "gpt_max_audio_tokens": 40,
+}
+FULL: dict[str, Any] = {
+    "gpt_num_audio_tokens": 1026,
+    "gpt_start_audio_token": 1024,
+    "gpt_stop_audio_token": 1025,
+}
+
+
+def write_xtts(folder: Path, sizes: dict[str, Any] | None = None, num_speakers: int = 2) -> Path:
+    """A whole model folder: config.json, model.pth, vocab.json and speakers_xtts.pth. Tiny, or as FULL."""
+    import torch
+    from TTS.tts.configs.xtts_config import XttsArgs, XttsConfig
+    from TTS.tts.models.xtts import Xtts
+
+    folder.mkdir(parents=True)
+    _write_vocab(folder / "vocab.json")
+    torch.manual_seed(1)
+    config = XttsConfig(model_args=XttsArgs(gpt_use_perceiver_resampler=True, **(sizes or TINY)))
+    model = Xtts(config)
+    model.tokenizer = type(model.tokenizer)(vocab_file=folder / "vocab.json")
+    model.init_models()
+    if sizes is None:
+        _liven(model)
+    else:  # for benches: it speaks until it is stopped, so the length is known
+        model.gpt.mel_head.bias.data[model.args.gpt_stop_audio_token] = -1e4
+    config.save_json(folder / "config.json")
+    torch.save({"model": model.state_dict()}, folder / "model.pth")
+    width = model.args.gpt_n_model_channels
+    speakers = {
+        f"Speaker {number}": {
+            "gpt_cond_latent": torch.randn(1, 32, width),
+            "speaker_embedding": torch.nn.functional.normalize(torch.randn(1, 512, 1), dim=1),
+        }
+        for number in range(num_speakers)
+    }
+    torch.save(speakers, folder / "speakers_xtts.pth")
+    return folder
+
+
+def _liven(model: Any) -> None:
+    """Bigger random weights where a fresh model is all but deaf to its input: layers that hardly change
+    what passes through them would hide a mistake in the order of things."""
+    for name, weights in model.gpt.named_parameters():
+        if weights.ndim >= 2 and ("gpt.h." in name or "head" in name or "pos_emb" in name):
+            weights.data.mul_(4)
+
+
+def _write_vocab(path: Path) -> None:
+    from tokenizers import Tokenizer, models
+
+    special = ["[STOP]", "[UNK]", "[SPACE]", "[START]", *(f"[{code}]" for code in LANGUAGES)]
+    letters = string.ascii_lowercase + string.digits + string.punctuation
+    vocab = {token: number for number, token in enumerate([*special, *dict.fromkeys(letters)])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=[], unk_token="[UNK]"))
+    tokenizer.add_special_tokens(special)
+    tokenizer.save(str(path))
