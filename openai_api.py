@@ -15,6 +15,12 @@
     POST /v1/embeddings                 vectors of texts, by an embedding model in models/
     GET  /v1/models                     the chat models; every model with ?type=all
     GET  /v1/models/{model_id}          one model, by any name that answers
+    GET  /speakers                      SillyTavern's XTTS provider: the voices
+    GET  /speakers_list                 … their ids
+    GET  /languages                     … their languages
+    POST /set_tts_settings              … its settings
+    POST /tts_to_audio/                 … its speech
+    GET  /tts_stream/                   … its speech, streamed
     GET  /health                        how each part is
     GET  /docs, /openapi.json           this API, to read and to try
 
@@ -45,6 +51,7 @@ from engine_room import (
     schemas_chat,
     schemas_completion,
     schemas_voices,
+    sillytavern,
     streams,
     transcription_format,
 )
@@ -68,7 +75,7 @@ from engine_room.errors import (
 from engine_room.health import health_of
 from engine_room.jobs import Engine
 from engine_room.schemas_embeddings import EmbeddingList, EmbeddingsRequest
-from engine_room.server import Server, listen
+from engine_room.server import Server, announce, listen
 from engine_room.settings import Settings
 from engine_room.speaking import speech_turn
 from engine_room.transcription_turn import TranscriptionTurn
@@ -126,7 +133,9 @@ def engines_of(request: Request) -> Engines:
 Held = Annotated[Engines, Depends(engines_of)]
 AnyAnswer = ChatAnswer | completion.CompletionAnswer
 AUDIO_ANSWER: dict[str, Any] = {"content": {form.media_type: {} for form in FORMATS.values()}}
-v1 = APIRouter(responses={"4XX": {"model": schemas.ErrorBody}, "5XX": {"model": schemas.ErrorBody}})
+ERRORS: dict[int | str, Any] = {key: {"model": schemas.ErrorBody} for key in ("4XX", "5XX")}
+v1 = APIRouter(responses=ERRORS)
+silly = APIRouter(tags=["sillytavern"], responses=ERRORS)
 # ------------------------------------------------------------------ audio
 
 
@@ -217,6 +226,49 @@ def list_audio_models(held: Held) -> schemas.AudioModelList:
     """The speech models."""
     models = held.catalogue.speech_models()
     return schemas.AudioModelList(data=models, models=models)
+
+
+# ------------------------------------------------------------------ SillyTavern's XTTS provider
+
+
+@silly.get("/speakers")
+def list_speakers(held: Held) -> list[dict[str, Any]]:
+    """The voices, as SillyTavern's XTTS provider reads them."""
+    return sillytavern.speakers(held.voices.listed())
+
+
+@silly.get("/speakers_list")
+def list_speaker_names(held: Held) -> list[str]:
+    """The ids of the voices."""
+    return [voice.id for voice in held.voices.listed()]
+
+
+@silly.get("/languages")
+def list_languages() -> dict[str, dict[str, str]]:
+    """The languages of cloned voices."""
+    return sillytavern.languages()
+
+
+@silly.post("/set_tts_settings")
+async def set_tts_settings(held: Held, body: sillytavern.ProviderSettings) -> dict[str, str]:
+    """The pace of what the provider's other routes speak from now on."""
+    held.provider.speed = body.speed
+    return {"message": "Settings successfully applied"}
+
+
+@silly.post("/tts_to_audio/", response_class=Response)
+async def tts_to_audio(request: Request, held: Held, body: sillytavern.ProviderSpeech) -> Response:
+    """Speak a text to a wav file."""
+    return await create_speech(request, held, held.provider.request(body))
+
+
+@silly.get("/tts_stream/", response_class=Response)
+async def tts_stream(
+    request: Request, held: Held, text: str, speaker_wav: str, language: str = ""
+) -> Response:
+    """Speak a text as a wav stream."""
+    body = sillytavern.ProviderSpeech(text=text, speaker_wav=speaker_wav, language=language)
+    return await create_speech(request, held, held.provider.request(body, stream=True))
 
 
 # ------------------------------------------------------------------ chat, embeddings
@@ -351,6 +403,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.engines = make_engines(settings)
     app.include_router(v1, prefix="/v1")
     app.include_router(v1, include_in_schema=False)
+    app.include_router(silly)
     app.get("/health", tags=["server"], response_model=schemas.Health)(health)
     app.get("/v1/health", include_in_schema=False)(health)
     # The last one added is the outermost: errors of the door carry CORS headers too.
@@ -382,14 +435,7 @@ def main() -> None:
             f"Cannot listen on {settings.host} port {settings.port}: {error.strerror}. "
             "Stop the program that uses it, or choose another port with --port."
         )
-    port = server_socket.getsockname()[1]
-    log.info("Serving on http://localhost:%d/v1 (try it at http://localhost:%d/docs)", port, port)
-    if not settings.openai_api_keys and settings.host not in ("127.0.0.1", "::1", "localhost"):
-        log.warning(
-            "No key is set and the server listens on %s: everyone who can reach this machine can use "
-            "it. Set OPENAI_API_KEYS, or HOST=127.0.0.1.",
-            settings.host,
-        )
+    announce(server_socket, settings)
     app = create_app(settings)
     config = uvicorn.Config(
         app,

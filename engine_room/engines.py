@@ -1,7 +1,7 @@
 """The engines of one server, opened and closed together. Knows no web framework."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from engine_room.catalogue import Catalogue
@@ -13,6 +13,7 @@ from engine_room.embedding_turn import EmbeddingTurn
 from engine_room.jobs import Engine, Status
 from engine_room.recordings import Recordings
 from engine_room.settings import Settings
+from engine_room.sillytavern import Provider
 from engine_room.speech import SpeechTurn, speech_engine
 from engine_room.transcription import transcription_engine
 from engine_room.transcription_turn import TranscriptionTurn
@@ -34,6 +35,7 @@ class Engines:
     speech: Engine[SpeechTurn]
     cloning: Engine[XttsTurn]
     transcription: Engine[TranscriptionTurn]
+    provider: Provider = field(default_factory=Provider)
 
     def open(self) -> None:
         """Start the threads; each loads its model while the server already answers."""

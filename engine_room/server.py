@@ -1,11 +1,16 @@
 """The web server around the app: the socket it listens on, and how it stops."""
 
+import logging
 import socket
 import threading
 from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
+
+from engine_room.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 class Server(uvicorn.Server):
@@ -35,3 +40,15 @@ def listen(host: str, port: int) -> socket.socket:
     # asyncio sets it by itself, but not on connections of a socket made by create_server.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening
+
+
+def announce(listening: socket.socket, settings: Settings) -> None:
+    """Say in the log where the server is, and to whom it is open."""
+    port = listening.getsockname()[1]
+    log.info("Serving on http://localhost:%d/v1 (try it at http://localhost:%d/docs)", port, port)
+    if not settings.openai_api_keys and settings.host not in ("127.0.0.1", "::1", "localhost"):
+        log.warning(
+            "No key is set and the server listens on %s: everyone who can reach this machine can use "
+            "it. Set OPENAI_API_KEYS, or HOST=127.0.0.1.",
+            settings.host,
+        )

@@ -11,6 +11,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
+import numpy as np
 import psutil
 
 from engine_room.cores import Cores
@@ -20,13 +21,14 @@ from engine_room.recordings import Recordings
 from engine_room.settings import Settings
 from engine_room.xtts.folder import XttsFolder, default_folder
 from engine_room.xtts.gpt import MAX_BATCH_POSITIONS, Span
+from engine_room.xtts.guard import Fault, cut, faded, length_fault, tail_begin
 from engine_room.xtts.languages import language_of
 from engine_room.xtts.model import XttsModel
-from engine_room.xtts.narration import Narration, Speaking
-from engine_room.xtts.pace import max_audio_tokens
+from engine_room.xtts.narration import Narration, Sentence, Speaking
+from engine_room.xtts.pace import TOKEN_S, expected, max_audio_tokens
 from engine_room.xtts.readiness import cloning_status
 from engine_room.xtts.sampling import AudioSampler
-from engine_room.xtts.text import pieces, spoken
+from engine_room.xtts.text import Piece, pieces, spoken
 from engine_room.xtts.turn import XttsTurn
 from engine_room.xtts.utterance import Utterance, latents_and_logits
 from engine_room.xtts.vocoder import VocoderStream
@@ -35,6 +37,7 @@ log = logging.getLogger(__name__)
 PART = "cloning"
 # Latents that are vocoded together: the first of a stream early, later ones cheaper.
 FIRST_LATENTS, MORE_LATENTS, WHOLE_LATENTS = 10, 24, 48
+RETRY_SEED = 1_000_003  # added to a sentence's seed when it is said again
 MAX_OPEN = 64  # requests that take turns; the others wait in the inbox
 
 
@@ -193,12 +196,20 @@ class Cloning:
         own = getattr(turn.voice, "language", "")
         language = language_of(turn.text, turn.language, own, self._settings.xtts_language)
 
-        def num_tokens(text: str) -> int:
-            return len(model.text_tokens(text, language))
+        def tokens(text: str) -> list[int]:
+            return model.text_tokens(text, language)
 
-        texts = pieces(turn.text, language, num_tokens, model.max_text_tokens)
-        conditioning = model.conditioning(turn.voice)
-        return Narration(job, texts, language, conditioning, model.sample_rate_hz)
+        def sentence(piece: Piece) -> Sentence:
+            return Sentence(
+                tokens(spoken(piece.text, language)),
+                max_audio_tokens(piece.text, language),
+                expected(piece.text, language),
+                piece.pause_s,
+            )
+
+        texts = pieces(turn.text, language, lambda text: len(tokens(text)), model.max_text_tokens)
+        sentences = [sentence(piece) for piece in texts]
+        return Narration(job, sentences, model.conditioning(turn.voice), model.sample_rate_hz)
 
     def _begin_sentences(self) -> None:
         """Give free places to those whose turn it is, as far as the GPT has room for all they may say."""
@@ -212,14 +223,18 @@ class Cloning:
             self._narrations.append(narration)
 
     def _begin(self, narration: Narration) -> None:
+        sentence, seed = narration.next_sentence()
+        narration.speaking = self._speaking(narration, sentence, seed)
+
+    def _speaking(self, narration: Narration, sentence: Sentence, seed: int) -> Speaking:
+        """A sentence in a place of its own, the voice in it already."""
         model = self._loaded
-        piece, seed = narration.next_piece()
         utterance = Utterance(
             model.tables,
             narration.conditioning,
-            model.text_tokens(spoken(piece.text, narration.language), narration.language),
+            sentence.tokens,
             AudioSampler(model.sampling, seed, model.tables.start_audio),
-            max_audio_tokens(piece.text, narration.language),
+            sentence.max_audio_tokens,
         )
         utterance.seq_id = self._free_ids.pop()
         num_shared = len(narration.conditioning.latents)
@@ -228,7 +243,7 @@ class Cloning:
         speed = narration.job.turn.speed
         stretches = model.stretches if speed == 1 else (1 / speed, *model.stretches)
         vocoder = VocoderStream(model.network, narration.conditioning.speaker, stretches)
-        narration.speaking = Speaking(piece, utterance, vocoder)
+        return Speaking(sentence, seed, utterance, vocoder)
 
     def _voice_id(self, narration: Narration) -> int:
         """Where the GPT has the voice's positions, which all sentences in it begin with."""
@@ -272,17 +287,43 @@ class Cloning:
             enough = MORE_LATENTS if speaking.num_latents else FIRST_LATENTS
         if not utterance.is_over and utterance.num_latents < enough:
             return
-        is_first = speaking.num_latents == 0
         speaking.num_latents += utterance.num_latents
-        sound = speaking.vocoder.add(utterance.take(), utterance.is_over)
-        narration.hear(sound, is_first, utterance.is_over)
-        if utterance.is_over:
-            self._end_sentence(narration)
-
-    def _end_sentence(self, narration: Narration) -> None:
-        self._release(narration)
-        if narration.has_more:
+        if not utterance.is_over:
+            narration.hear(speaking.vocoder.add(utterance.take()))
             return
+        seconds = speaking.num_latents * TOKEN_S
+        fault = length_fault(seconds, speaking.sentence.expected, utterance.has_ended)
+        if not self._said_again(narration, speaking, fault):
+            self._end_sentence(narration, speaking, fault)
+
+    def _said_again(self, narration: Narration, speaking: Speaking, fault: Fault | None) -> bool:
+        """A sentence with a fault is said once more, otherwise, if nobody has heard any of it."""
+        if fault is None or speaking.is_retry or speaking.num_sent:
+            return False
+        log.info("a sentence in the voice %s %s: again", narration.job.turn.voice.id, fault.value)
+        self._release(narration)
+        again = self._speaking(narration, speaking.sentence, speaking.seed + RETRY_SEED)
+        again.is_retry = True
+        narration.speaking = again
+        return True
+
+    def _end_sentence(self, narration: Narration, speaking: Speaking, fault: Fault | None) -> None:
+        rate_hz, speed = self._loaded.sample_rate_hz, narration.job.turn.speed
+        last = speaking.vocoder.add(speaking.utterance.take(), is_last=True)
+        sound = np.concatenate([*speaking.sounds, last])
+        tail = tail_begin(sound, round(rate_hz / speed), speaking.sentence.expected)
+        if tail is not None and self._said_again(narration, speaking, Fault.INVENTED_TAIL):
+            return
+        if fault is Fault.RAN_ON:
+            sound = cut(sound, rate_hz)
+        elif tail is not None:
+            sound = faded(sound[:tail], rate_hz)
+        self._release(narration)
+        narration.end_sentence(sound)
+        if not narration.has_more:
+            self._finish(narration)
+
+    def _finish(self, narration: Narration) -> None:
         self._narrations.remove(narration)
         turn = narration.job.turn
         data = narration.finish()
@@ -290,11 +331,11 @@ class Cloning:
         self._inbox.end(narration.job, Done())
 
     def _release(self, narration: Narration) -> None:
+        """Give the place in the GPT back."""
         if narration.speaking:
             seq_id = narration.speaking.utterance.seq_id
             self._loaded.gpt.forget(seq_id)
             self._free_ids.append(seq_id)
-        narration.speaking = None
 
     def _drop_cancelled(self) -> None:
         for job in [job for job in self._jobs if job.cancelled]:

@@ -1,55 +1,68 @@
-"""A narration: one request under way, its pieces of text, and their sound on its way to the client."""
+"""A narration: one request under way, its sentences, and their sound on its way to the client."""
 
 import hashlib
 import secrets
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from engine_room.encoding import Encoder, Sound, encode, with_true_sizes
 from engine_room.jobs import Job
 from engine_room.xtts.gpt import Conditioning, Floats
-from engine_room.xtts.text import Piece
+from engine_room.xtts.pace import Expected
 from engine_room.xtts.turn import XttsTurn
 from engine_room.xtts.utterance import Utterance
 from engine_room.xtts.vocoder import VocoderStream
 
-# A piece begins and ends in silence or nearly so; a ramp of this length keeps what is left from clicking.
+# A sentence begins and ends in silence or nearly so; a ramp of this length keeps what is left from clicking.
 RAMP_S = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A piece of the text as the GPT gets it: its tokens, how many audio tokens it may take, how long that
+    should be, and the silence after it."""
+
+    tokens: list[int]
+    max_audio_tokens: int
+    expected: Expected
+    pause_s: float
 
 
 @dataclass(slots=True)
 class Speaking:
-    """The piece that is being spoken."""
+    """The sentence that is being spoken."""
 
-    piece: Piece
+    sentence: Sentence
+    seed: int
     utterance: Utterance
     vocoder: VocoderStream
-    num_latents: int = 0  # vocoded so far
+    num_latents: int = 0  # that are sound
+    sounds: list[Floats] = field(default_factory=list)
+    num_sent: int = 0  # samples that were sent on the way
+    is_retry: bool = False
 
 
 class Narration:
-    """Belongs to the engine's thread, but for `pieces`, which its preparation has made."""
+    """Made by the preparer, from then on the engine's thread's."""
 
     def __init__(
         self,
         job: Job[XttsTurn],
-        pieces: Iterator[Piece],
-        language: str,
+        sentences: Sequence[Sentence],
         conditioning: Conditioning,
         rate_hz: int,
     ) -> None:
         self.job = job
-        self.language = language
         self.conditioning = conditioning
         # The same for narrations in the same voice.
         self.voice_key = hashlib.sha256(conditioning.latents.tobytes()).digest()
         self.speaking: Speaking | None = None
         turn = job.turn
         self.seed = turn.seed if turn.seed >= 0 else secrets.randbits(32)
-        self._pieces = pieces
-        self._next = next(pieces, None)
+        self._sentences = deque(sentences)
         self._num_begun = 0
         self._rate_hz = rate_hz
         self._encoder = Encoder(turn.format_name, rate_hz) if turn.stream else None
@@ -58,26 +71,36 @@ class Narration:
 
     @property
     def has_more(self) -> bool:
-        """True while there is a piece that has not been begun."""
-        return self._next is not None
+        """True while there is a sentence that has not been begun."""
+        return bool(self._sentences)
 
-    def next_piece(self) -> tuple[Piece, int]:
-        """The piece to begin now, and the seed for it."""
-        piece = self._next
-        assert piece
-        self._next = next(self._pieces, None)
+    def next_sentence(self) -> tuple[Sentence, int]:
+        """The sentence to begin now, and the seed for it."""
         self._num_begun += 1
-        return piece, self.seed + self._num_begun
+        return self._sentences.popleft(), self.seed + self._num_begun
 
-    def hear(self, sound: Floats, is_first: bool, is_last: bool) -> None:
-        """Part of the piece being spoken, float32, -1…1."""
+    def hear(self, sound: Floats) -> None:
+        """Part of the sentence being spoken, float32, -1…1, but not its end; a stream sends it on."""
+        speaking = self.speaking
+        assert speaking
+        if not speaking.sounds:
+            sound = ramped(sound, self._rate_hz)
+        speaking.sounds.append(sound)
+        if self._encoder:
+            speaking.num_sent += len(sound)
+            self._add(sound)
+
+    def end_sentence(self, sound: Floats) -> None:
+        """All of the sentence, as it is to be, at least what was sent; then the pause after it."""
         assert self.speaking
-        if is_first or is_last:
-            sound = ramped(sound, self._rate_hz, is_first, is_last)
-        self._add(sound)
-        if is_last and self.has_more:
-            num_silent = round(self.speaking.piece.pause_s / self.job.turn.speed * self._rate_hz)
+        rest = sound[self.speaking.num_sent :]
+        if not self.speaking.num_sent:
+            rest = ramped(rest, self._rate_hz)
+        self._add(ramped(rest[::-1], self._rate_hz)[::-1])
+        if self.has_more:
+            num_silent = round(self.speaking.sentence.pause_s / self.job.turn.speed * self._rate_hz)
             self._add(np.zeros(num_silent, np.float32))
+        self.speaking = None
 
     def _add(self, sound: Floats) -> None:
         if self._encoder is None:
@@ -99,13 +122,9 @@ class Narration:
         return with_true_sizes(self.job.turn.format_name, b"".join(self._blocks))
 
 
-def ramped(sound: Floats, rate_hz: int, at_start: bool, at_end: bool) -> Floats:
-    """The sound, its beginning or end drawn in from silence."""
+def ramped(sound: Floats, rate_hz: int) -> Floats:
+    """The sound, its beginning drawn in from silence."""
     num_samples = min(round(RAMP_S * rate_hz), len(sound))
-    ramp = np.linspace(0, 1, num_samples, dtype=np.float32)
     sound = sound.copy()
-    if at_start:
-        sound[:num_samples] *= ramp
-    if at_end:
-        sound[len(sound) - num_samples :] *= ramp[::-1]
+    sound[:num_samples] *= np.linspace(0, 1, num_samples, dtype=np.float32)
     return sound
