@@ -494,6 +494,11 @@ def function(**fields: object) -> dict[str, Any]:
     return {"tools": [{"type": "function", "function": {"name": "f", **fields}}]}
 
 
+def called(arguments: object) -> dict[str, Any]:
+    call = {"id": "1", "function": {"name": "f", "arguments": arguments}}
+    return {"messages": [{"role": "assistant", "tool_calls": [call]}]}
+
+
 BRANCHES = [{"properties": {f"k{i}": {"type": "string"}}} for i in range(10_000)]
 
 
@@ -516,6 +521,9 @@ BRANCHES = [{"properties": {f"k{i}": {"type": "string"}}} for i in range(10_000)
         (function(parameters=True), 400),
         (function(parameters=nested(150, "properties")), 400),
         (function(name=None), 400),
+        (function(description=nested(300, "a")), 400),
+        (called(nested(300, "a")), 400),
+        (called("[" * 5_000), 200),
         (function() | {"tool_choice": 7}, 400),
         (function() | {"tool_choice": {"function": [1]}}, 400),
         ({"chat_template_kwargs": nested(300, "a")}, 200),

@@ -84,6 +84,13 @@ class PromptTemplate:
     def prompt(self, turn: ChatTurn) -> Prompt:
         """The prompt for a turn. A template that refuses the messages as they are, or does not show the
         tools, gets the nearest form that says it all. Raises InvalidRequest when it refuses that too."""
+        try:
+            return self._prompt(turn)
+        except RecursionError as error:
+            message = "The messages, or the tools, hold objects nested too deeply."
+            raise InvalidRequest(message, param="messages") from error
+
+    def _prompt(self, turn: ChatTurn) -> Prompt:
         refusal = ""
         for tool_format, messages, tools in self._forms(turn):
             try:
