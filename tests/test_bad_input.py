@@ -510,12 +510,14 @@ BRANCHES = [{"properties": {f"k{i}": {"type": "string"}}} for i in range(10_000)
         ({"stop": [f"stop {i}" for i in range(1000)]}, 200),
         (schema({"anyOf": BRANCHES}), 400),
         (schema({"enum": [f"value {i}" for i in range(10_000)]}), 200),
-        (schema({"$ref": "#"}), 200),
+        (schema({"$ref": "#"}), 400),
         (schema({"$ref": "#/$defs/none"}), 400),
         (schema({"type": "string", "pattern": "((a{1,100}){1,100}){1,100}"}), 200),
         (schema({"type": "array", "items": {}, "minItems": 10**9}), 200),
-        ({"grammar": 'root ::= root "a"'}, 200),
+        ({"grammar": 'root ::= root "a"'}, 400),
+        ({"grammar": "root ::= root", "stream": True, "n": 3}, 400),
         ({"grammar": 'root ::= "a"{1,1000000}'}, 200),
+        ({"grammar": " | ".join(['root ::= "a"', *(f'"{n}"' for n in range(30_000))])}, 400),
         ({"grammar": 'root ::= (("a"{1,1000}){1,1000}){1,1000}'}, 400),
         ({"grammar": "root ::= nowhere"}, 400),
         (function(parameters=True), 400),
@@ -523,7 +525,7 @@ BRANCHES = [{"properties": {f"k{i}": {"type": "string"}}} for i in range(10_000)
         (function(name=None), 400),
         (function(description=nested(300, "a")), 400),
         (called(nested(300, "a")), 400),
-        (called("[" * 5_000), 200),
+        (called("[" * 1_100), 200),
         (function() | {"tool_choice": 7}, 400),
         (function() | {"tool_choice": {"function": [1]}}, 400),
         ({"chat_template_kwargs": nested(300, "a")}, 200),
@@ -543,5 +545,5 @@ def test_what_is_absurd_is_answered_or_refused_while_others_are_written_to(
         answer = http.post(CHAT, json=body)
         assert answer.status_code == status, answer.text[:300]
         if status == 400:
-            assert answer.json()["error"]["message"]
+            assert 0 < len(answer.json()["error"]["message"]) < 1000
         assert list(lines)[-2:] == ["data: [DONE]", ""]
