@@ -17,6 +17,7 @@ from engine_room.errors import quoted
 from engine_room.schemas import Body, Example, List, Penalty, Ratio, Text
 
 MAX_BIASES = MAX_STOPS = 1024  # each costs time at each token
+MAX_MESSAGES = 20_000  # read in a quarter of a second, in which no other answer is sent
 MAX_TOOLS = 1024  # OpenAI takes 128; each costs a millisecond to check
 INT32_MAX = 2**31 - 1
 
@@ -90,6 +91,7 @@ LogitBias = Annotated[
 Breaker = Annotated[Text, AfterValidator(_without_nul), Field(min_length=1, max_length=40)]
 Breakers = Annotated[List[Breaker], BeforeValidator(_listed), Field(max_length=32)]
 Stops = Annotated[List[str], Field(max_length=MAX_STOPS)]
+Messages = Annotated[List[Message], Field(min_length=1, max_length=MAX_MESSAGES)]
 Tools = Annotated[List[dict[str, Any]], Field(max_length=MAX_TOOLS)]
 RepeatPenalty = Annotated[float, Field(ge=0.01, le=10, allow_inf_nan=False)]
 
@@ -154,7 +156,7 @@ class ChatRequest(SamplingFields):
     )
 
     model: str = Field("", description="Chat model; see `/v1/models`. Empty: the default one.")
-    messages: List[Message] = Field(min_length=1)
+    messages: Messages
     max_tokens: int | None = Field(None, ge=1, description="Longest answer, in tokens.")
     max_completion_tokens: int | None = Field(None, ge=1, description="The newer name; it wins.")
     stop: str | Stops = Field(default_factory=list)

@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_v
 
 from engine_room.schemas import Body, Example, List, Text
 from engine_room.schemas_chat import (
-    Message,
+    Messages,
     SamplingFields,
     Stops,
     StreamOptions,
@@ -146,7 +146,7 @@ class TokenizeRequest(Body):
     model: str = Field("", description="Chat model; see `/v1/models`. Empty: the default one.")
     content: Text | None = None
     prompt: Text | None = None
-    messages: List[Message] | None = Field(None, min_length=1)
+    messages: Messages | None = None
     add_special: bool = Field(False, description="`content`: with the tokens around a text.")
     add_special_tokens: bool = Field(True, description="`prompt`: with the tokens around a text.")
     parse_special: bool = Field(True, description="Names of special tokens are these tokens.")

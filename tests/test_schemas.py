@@ -196,6 +196,7 @@ def test_a_value_that_cannot_be_is_refused_by_its_field(
         ({"messages": [{"role": "user", "content": [1] * 1_000_000}]}, "messages.0.content.0", "1"),
         ({"messages": [{"role": "user", "content": "\ud83d"}]}, "messages.0.content", "surrogate"),
         ({"messages": [{"role": "user", "content": 5}]}, "messages.0.content", "string"),
+        ({"messages": [{"role": "user"}] * 20_001}, "messages", "at most 20000"),
         ({"tools": [1] * 1_000_000}, "tools.0", "dictionary"),
         ({"tools": [{}] * 1025}, "tools", "at most 1024"),
         ({"stop": [1] * 1_000_000}, "stop.0", "string"),
