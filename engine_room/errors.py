@@ -4,6 +4,7 @@ Raise the class that says what went wrong where the fact is first known; the one
 `openai_api` turns it into the body and headers that OpenAI's clients read. Knows no web framework.
 """
 
+import reprlib
 from collections.abc import Iterable
 
 
@@ -277,5 +278,11 @@ class InternalError(ApiError):
 
 def quoted(value: object, max_chars: int = 100) -> str:
     """The value as a client wrote it, short enough for a message and safe to encode."""
-    text = str(value).encode("utf-8", "replace").decode()
+    # Not `str` of all of it: that takes a second for ten megabytes, and fails where lists lie too deep.
+    text = value[: max_chars + 1] if isinstance(value, str) else _SHORT.repr(value)
+    text = text.encode("utf-8", "replace").decode()
     return repr(text if len(text) <= max_chars else text[:max_chars] + "…")
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 100

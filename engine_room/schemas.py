@@ -4,7 +4,8 @@ Requests take unknown fields (and ignore them), and a null means the field's def
 what we send; both are what `/docs` shows.
 """
 
-from typing import Annotated, Any, Literal
+import re
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -21,6 +22,9 @@ def _encodable(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_encodable)]
+Item = TypeVar("Item")
+# Read up to the first item that is wrong: to collect what is wrong with a million takes ten seconds.
+List = Annotated[list[Item], Field(fail_fast=True)]
 Ratio = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Penalty = Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)]
 
@@ -47,14 +51,21 @@ class Example(BaseModel):
 def first_complaint(error: Any) -> InvalidRequest:
     """What Pydantic (or FastAPI, in the same shape) has against a body, as one sentence that names the
     first wrong field and its value."""
-    first = error.errors()[0]
-    place = [part for part in first["loc"] if part != "body"]
+    first, *others = error.errors()
+    if first["type"] == "string_type" and isinstance(first["input"], list | dict) and others:
+        first = others[0]  # it may be a text or a list: what is wrong with the list
+    place = [part for part in first["loc"] if part != "body" and _is_place(part)]
     if first["type"] == "json_invalid":
         return InvalidRequest(f"The body is not valid JSON: {first['ctx']['error']}.")
     param = ".".join(str(part) for part in place) or None
     message = first["msg"].removeprefix("Value error, ")
     given = "" if first["type"] == "missing" else f" (got {quoted(first['input'])})"
     return InvalidRequest(f"{param or 'The body'}: {message}{given}.", param=param)
+
+
+def _is_place(part: int | str) -> bool:
+    """False for what Pydantic calls the types that a value may have, as `str` or `list[Part]`."""
+    return isinstance(part, int) or (part != "str" and bool(re.fullmatch("[a-z0-9_]+", part)))
 
 
 # ---------------------------------------------------------------- errors

@@ -14,9 +14,11 @@ from pydantic import (
 )
 
 from engine_room.errors import quoted
-from engine_room.schemas import Body, Example, Penalty, Ratio, Text
+from engine_room.schemas import Body, Example, List, Penalty, Ratio, Text
 
-MAX_BIASES = 1024  # each costs time at each token
+MAX_BIASES = MAX_STOPS = 1024  # each costs time at each token
+MAX_MESSAGES = 20_000  # read in a quarter of a second, in which no other answer is sent
+MAX_TOOLS = 1024  # OpenAI takes 128; each costs a millisecond to check
 INT32_MAX = 2**31 - 1
 
 
@@ -32,9 +34,9 @@ class Message(Body):
     """One message of a conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: Text | list[Part] = ""
+    content: Text | List[Part] = ""
     name: str = ""
-    tool_calls: list[dict[str, Any]] = Field(default_factory=list)
+    tool_calls: List[dict[str, Any]] = Field(default_factory=list)
     tool_call_id: str = ""
     function_call: dict[str, Any] = Field(default_factory=dict, description="The older form.")
     reasoning_content: Text = ""
@@ -87,7 +89,10 @@ LogitBias = Annotated[
 ]
 # llama.cpp looks at the first 40 characters only.
 Breaker = Annotated[Text, AfterValidator(_without_nul), Field(min_length=1, max_length=40)]
-Breakers = Annotated[list[Breaker], BeforeValidator(_listed), Field(max_length=32)]
+Breakers = Annotated[List[Breaker], BeforeValidator(_listed), Field(max_length=32)]
+Stops = Annotated[List[str], Field(max_length=MAX_STOPS)]
+Messages = Annotated[List[Message], Field(min_length=1, max_length=MAX_MESSAGES)]
+Tools = Annotated[List[dict[str, Any]], Field(max_length=MAX_TOOLS)]
 RepeatPenalty = Annotated[float, Field(ge=0.01, le=10, allow_inf_nan=False)]
 
 
@@ -151,10 +156,10 @@ class ChatRequest(SamplingFields):
     )
 
     model: str = Field("", description="Chat model; see `/v1/models`. Empty: the default one.")
-    messages: list[Message] = Field(min_length=1)
+    messages: Messages
     max_tokens: int | None = Field(None, ge=1, description="Longest answer, in tokens.")
     max_completion_tokens: int | None = Field(None, ge=1, description="The newer name; it wins.")
-    stop: str | list[str] = Field(default_factory=list)
+    stop: str | Stops = Field(default_factory=list)
     n: int = Field(1, ge=1, le=16, description="How many answers.")
     stream: bool = False
     stream_options: StreamOptions = StreamOptions()
@@ -166,12 +171,12 @@ class ChatRequest(SamplingFields):
     top_logprobs: int = Field(
         0, ge=0, le=20, description="With `logprobs`: how many of the likeliest at each place."
     )
-    tools: list[dict[str, Any]] = Field(default_factory=list)
+    tools: Tools = Field(default_factory=list)
     tool_choice: str | dict[str, Any] = Field(
         "auto", description="none, auto, required, a function, or allowed_tools; always kept to."
     )
     parallel_tool_calls: bool = Field(True, description="Whether one answer may call several.")
-    functions: list[dict[str, Any]] = Field(default_factory=list, description="Older: tools.")
+    functions: Tools = Field(default_factory=list, description="Older: tools.")
     function_call: str | dict[str, Any] = Field("auto", description="Older: tool_choice.")
     reasoning_effort: str = Field(
         "", description="For models that think; `none` keeps them from it."

@@ -4,8 +4,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
-from engine_room.schemas import Body, Example, Text
-from engine_room.schemas_chat import Message, SamplingFields, StreamOptions, Timings, Usage
+from engine_room.schemas import Body, Example, List, Text
+from engine_room.schemas_chat import (
+    Messages,
+    SamplingFields,
+    Stops,
+    StreamOptions,
+    Timings,
+    Tools,
+    Usage,
+)
 
 MAX_ANSWERS = 128
 MAX_TOKENS = 2_000_000  # more are a second's work to read off the wire alone
@@ -36,7 +44,7 @@ def _is_token(value: object) -> bool:
 
 
 Prompts = Annotated[
-    list[Text | tuple[int, ...]],
+    List[Text | tuple[int, ...]],
     BeforeValidator(_prompts),
     Field(min_length=1),
     WithJsonSchema(
@@ -85,7 +93,7 @@ class CompletionRequest(SamplingFields):
     logprobs: int | None = Field(
         None, ge=0, le=5, description="How likely each token was, and how many of the likeliest."
     )
-    stop: str | list[str] = Field(default_factory=list)
+    stop: str | Stops = Field(default_factory=list)
     stream: bool = False
     stream_options: StreamOptions = StreamOptions()
     response_format: dict[str, Any] = Field(
@@ -138,7 +146,7 @@ class TokenizeRequest(Body):
     model: str = Field("", description="Chat model; see `/v1/models`. Empty: the default one.")
     content: Text | None = None
     prompt: Text | None = None
-    messages: list[Message] | None = Field(None, min_length=1)
+    messages: Messages | None = None
     add_special: bool = Field(False, description="`content`: with the tokens around a text.")
     add_special_tokens: bool = Field(True, description="`prompt`: with the tokens around a text.")
     parse_special: bool = Field(True, description="Names of special tokens are these tokens.")
@@ -146,7 +154,7 @@ class TokenizeRequest(Body):
     add_generation_prompt: bool = True
     continue_final_message: bool = False
     chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
-    tools: list[dict[str, Any]] = Field(default_factory=list)
+    tools: Tools = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _has_one_text(self) -> "TokenizeRequest":
@@ -177,7 +185,7 @@ class DetokenizeRequest(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"tokens": [19556, 905]}]})
 
     model: str = Field("", description="Chat model; see `/v1/models`. Empty: the default one.")
-    tokens: list[int] = Field(max_length=MAX_TOKENS)
+    tokens: List[int] = Field(max_length=MAX_TOKENS)
 
 
 class DetokenizedText(Example):

@@ -110,6 +110,17 @@ def test_the_longest_prefix_of_the_past_ones_wins() -> None:
     assert match.source.tokens.tolist() == words(10, 20, 1).tolist()
 
 
+def test_of_many_past_ones_the_longest_prefix_is_found() -> None:
+    random = np.random.default_rng(1)
+    pasts = [tokens_of(random.integers(0, 3, random.integers(1, 9)) * 100) for _ in range(300)]
+    world = World(num_ids=400)
+    for tokens in pasts:
+        world.past(tokens)
+    for _ in range(300):
+        prompt = tokens_of(random.integers(0, 3, 10) * 100)
+        assert world.shared(prompt) == max(num_common(prompt, tokens) for tokens in pasts)
+
+
 def test_a_live_one_shares_what_it_has_decoded_and_wins_where_it_shares_as_much() -> None:
     world = World()
     world.past(words(10, 3))

@@ -87,6 +87,11 @@ def test_a_definition_is_what_openai_has_without_nulls_and_with_parameters() -> 
         ({"tools": [F], "tool_choice": {"type": "function"}}, "tool_choice", "names no function"),
         ({"tools": [G], "tool_choice": NAMED}, "tool_choice", "g.h-1"),
         ({"tools": [F], "tool_choice": {"type": "allowed_tools"}}, "tool_choice", "list"),
+        (
+            {"tools": [F], "tool_choice": allowed("auto") | {"allowed_tools": "f"}},
+            "tool_choice",
+            "object",
+        ),
         ({"tool_choice": "required"}, "tool_choice", "no tools"),
         ({"tool_choice": NAMED}, "tool_choice", "f"),
         ({"function_call": {"name": "f"}}, "function_call", "f"),

@@ -118,3 +118,8 @@ def test_a_quoted_value_is_short_and_can_be_encoded() -> None:
     assert quoted("x" * 101) == "'" + "x" * 100 + "…'"
     assert quoted("x" * 100) == "'" + "x" * 100 + "'"
     assert quoted("a\ud83db") == "'a?b'"
+    assert quoted([1] * 10_000_000) == "'[1, 1, 1, 1, 1, 1, ...]'"
+    nested: list[object] = []
+    for _ in range(100_000):
+        nested = [nested]
+    assert quoted(nested) == "'[[[[[[[...]]]]]]]'"

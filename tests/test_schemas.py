@@ -193,6 +193,35 @@ def test_a_value_that_cannot_be_is_refused_by_its_field(
 
 
 @pytest.mark.parametrize(
+    ("fields", "param", "word"),
+    [
+        ({"messages": [1] * 1_000_000}, "messages.0", "dictionary"),
+        ({"messages": [{"role": "user", "content": [1] * 1_000_000}]}, "messages.0.content.0", "1"),
+        ({"messages": [{"role": "user", "content": "\ud83d"}]}, "messages.0.content", "surrogate"),
+        ({"messages": [{"role": "user", "content": 5}]}, "messages.0.content", "string"),
+        ({"messages": [{"role": "user"}] * 20_001}, "messages", "at most 20000"),
+        ({"tools": [1] * 1_000_000}, "tools.0", "dictionary"),
+        ({"tools": [{}] * 1025}, "tools", "at most 1024"),
+        ({"stop": [1] * 1_000_000}, "stop.0", "string"),
+        ({"stop": ["a"] * 1025}, "stop", "at most 1024"),
+        ({"dry_sequence_breakers": [1] * 1_000_000}, "dry_sequence_breakers.0", "string"),
+        ({"tool_choice": 5}, "tool_choice", "string"),
+    ],
+)
+def test_the_first_thing_wrong_is_named_by_its_place_however_much_is_wrong(
+    fields: dict[str, Any], param: str, word: str
+) -> None:
+    messages = [{"role": "user", "content": "Hi"}]
+    with pytest.raises(ValidationError) as caught:
+        ChatRequest.model_validate({"messages": messages} | fields)
+    assert caught.value.error_count() <= 2
+    error = schemas.first_complaint(caught.value)
+    assert error.param == param
+    assert word in error.message
+    assert len(error.message) < 300
+
+
+@pytest.mark.parametrize(
     "field",
     [name for name, f in schemas_chat.SamplingFields.model_fields.items() if f.annotation is float],
 )

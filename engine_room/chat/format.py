@@ -132,7 +132,8 @@ def _calls(message: Message, place: str) -> list[dict[str, Any]]:
             )
         arguments = function.get("arguments") or {}
         if isinstance(arguments, str):
-            with contextlib.suppress(ValueError):  # what another model wrote may be no JSON
+            # What another model wrote may be no JSON, or be a thousand brackets deep.
+            with contextlib.suppress(ValueError, RecursionError):
                 arguments = json.loads(arguments)
         plain.append(
             {

@@ -19,7 +19,10 @@ from engine_room.errors import InvalidRequest
 
 ANY_OBJECT = {"type": "object"}
 NUM_KEPT = 16
-MAX_GRAMMAR_CHARS = 1_000_000
+# Of the worst kinds, 200,000 characters take four seconds to prepare, and ten times that a hundred times as
+# long. OpenAI takes 120,000 characters of names and values.
+MAX_GRAMMAR_CHARS = 200_000
+MAX_REASON_CHARS = 500
 # The spaces that models write themselves; left free, a small model may write nothing but spaces.
 SPACES: Any = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
@@ -81,11 +84,19 @@ def _checked(make: Callable[[], str], param: str) -> Grammar:
     try:
         grammar = Grammar(make())
     except ValueError as error:
-        raise InvalidRequest(f"{param} cannot be followed: {error}", param=param) from error
+        raise _not_followed(str(error), param) from error
     is_error, messages = LLMatcher.validate_grammar_with_warnings(grammar.definition)
     if is_error:
-        raise InvalidRequest(f"{param} cannot be followed: {messages[0]}", param=param)
+        raise _not_followed(messages[0], param)
     return grammar
+
+
+def _not_followed(reason: str, param: str | None = None) -> InvalidRequest:
+    """`reason` is llguidance's; after it come the whole grammar, or a state."""
+    reason = reason.partition("\n   1 | ")[0].partition("\n<")[0][:MAX_REASON_CHARS]
+    if reason == "NoExtensionBias":
+        reason = "no text that has an end fits it."
+    return InvalidRequest(f"{param or 'The grammar'} cannot be followed: {reason}", param=param)
 
 
 class Constraint:
@@ -100,8 +111,11 @@ class Constraint:
         return self._matcher.validate_tokens([token]) == 1
 
     def allowed(self, num_vocab: int) -> NDArray[np.int64]:
-        """Every token that the grammar lets follow, in order."""
+        """Every token that the grammar lets follow, in order. Raises InvalidRequest when nothing can, or
+        when to find out takes too long: an answer that ended here would not be what was asked for."""
         self._matcher.unsafe_compute_mask_ptr(self._mask.ctypes.data, self._mask.nbytes)
+        if self._matcher.is_error():
+            raise _not_followed(self._matcher.get_error())
         bits = np.unpackbits(self._mask.view(np.uint8), count=num_vocab, bitorder="little")
         return np.flatnonzero(bits.view(np.bool_))
 
@@ -142,7 +156,7 @@ class Constraints:
                 self._tokenizer = self._source.constraint_tokenizer()
         matcher = LLMatcher(self._tokenizer, grammar.definition, log_level=0)
         if matcher.is_error():
-            raise InvalidRequest(f"The grammar cannot be followed: {matcher.get_error()}")
+            raise _not_followed(matcher.get_error())
         return Constraint(matcher, self._tokenizer.vocab_size)
 
 

@@ -22,6 +22,7 @@ from engine_room.chat.vocabulary import Vocabulary, detokenized, raw_prompts, te
 from engine_room.errors import ContextLengthExceeded
 
 MAX_QUICK_CHARS = 20_000
+MAX_QUICK_MESSAGES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,9 @@ def is_quick(turn: ModelTurn) -> bool:
         isinstance(turn, GenerationTurn)
         and turn.grammar is None
         and turn.num_chars <= MAX_QUICK_CHARS
-        and not (isinstance(turn, ChatTurn) and turn.tools)
+        and not (
+            isinstance(turn, ChatTurn) and (turn.tools or len(turn.messages) > MAX_QUICK_MESSAGES)
+        )
     )
 
 
@@ -97,6 +100,8 @@ class Preparation:
 
     def _chat(self, turn: ChatTurn) -> Prepared:
         self._check_length(turn.num_chars, "messages")
+        if (num_messages := len(turn.messages)) >= self._model.num_context_tokens:  # a token each
+            raise ContextLengthExceeded(num_messages, self._model.num_context_tokens, is_least=True)
         prompt = self._template.prompt(turn)
         tokens = self._tokens_of(prompt)
         if len(tokens) >= self._model.num_context_tokens:

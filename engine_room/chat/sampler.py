@@ -107,7 +107,8 @@ class Sampler:
                 llama_cpp.llama_sampler_accept(self._chain, token)
 
     def sample(self, logits_index: int) -> int:
-        """The next token, by the logits that the last batch left at this index."""
+        """The next token, by the logits that the last batch left at this index. Raises InvalidRequest when
+        the constraint lets none follow."""
         candidates = self._candidates
         if self._constraint is None:
             return int(

@@ -21,7 +21,7 @@ class Drawer(Protocol):
     """What draws the next token of one sequence."""
 
     def sample(self, logits_index: int) -> int:
-        """A token, by the logits that the last batch left at this index."""
+        """A token, by the logits that the last batch left at this index. Raises InvalidRequest."""
 
     def close(self) -> None:
         """Free the memory."""

@@ -27,6 +27,7 @@ CHATML = (
 CONTINUE_HERE = "\ue000continue here\ue000"
 # Around text of a user's that looks like a control token of the model: two of Unicode's noncharacters.
 LITERAL_BEGIN, LITERAL_END = "\ufdd0", "\ufdd1"
+NO_LITERAL_MARKS = {ord(LITERAL_BEGIN): "\ufffd", ord(LITERAL_END): "\ufffd"}
 THINKING_MARKS = (
     ThinkingMarks("<think>", "</think>"),
     ThinkingMarks("[THINK]", "[/THINK]"),
@@ -83,6 +84,13 @@ class PromptTemplate:
     def prompt(self, turn: ChatTurn) -> Prompt:
         """The prompt for a turn. A template that refuses the messages as they are, or does not show the
         tools, gets the nearest form that says it all. Raises InvalidRequest when it refuses that too."""
+        try:
+            return self._prompt(turn)
+        except RecursionError as error:
+            message = "The messages, or the tools, hold objects nested too deeply."
+            raise InvalidRequest(message, param="messages") from error
+
+    def _prompt(self, turn: ChatTurn) -> Prompt:
         refusal = ""
         for tool_format, messages, tools in self._forms(turn):
             try:
@@ -147,12 +155,12 @@ class PromptTemplate:
 
     def _literal(self, value: Any) -> Any:
         """The same value, its strings marked where they hold text that looks like a control token."""
-        if self._control_text is None:
-            return value
         if isinstance(value, str):
-            return self._control_text.sub(rf"{LITERAL_BEGIN}\g<0>{LITERAL_END}", value)
+            value = value.translate(NO_LITERAL_MARKS)  # a user's own would end a mark of ours
+            marked = rf"{LITERAL_BEGIN}\g<0>{LITERAL_END}"
+            return self._control_text.sub(marked, value) if self._control_text else value
         if isinstance(value, dict):
-            return {name: self._literal(item) for name, item in value.items()}
+            return {self._literal(name): self._literal(item) for name, item in value.items()}
         return [self._literal(item) for item in value] if isinstance(value, list) else value
 
 

@@ -57,6 +57,8 @@ def _chosen(tools: tuple[Tool, ...], choice: str | dict[str, Any], param: str) -
     if isinstance(choice, dict):
         if choice.get("type") == "allowed_tools":
             allowed = choice.get("allowed_tools") or choice
+            if not isinstance(allowed, dict):
+                raise InvalidRequest(f"{param}.allowed_tools: an object is required.", param=param)
             mode, names = allowed.get("mode") or "auto", _names(allowed.get("tools"), param)
         else:
             mode, names = "required", _names([choice], param)
