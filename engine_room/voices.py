@@ -36,6 +36,8 @@ from engine_room.voice_names import checked_name, composed
 VoiceType = Literal["standard", "cloned"]
 # What XTTS-v2 was trained on.
 CLONED_LANGUAGES = "ar cs de en es fr hi hu it ja ko nl pl pt ru tr zh-cn".split()
+# Looked at for the details of a voice; somebody may drop in a folder of thousands.
+MAX_CLIPS_CHECKED = 50
 # Enough to hear whose voice it is.
 MAX_PREVIEW_S = 30
 
@@ -117,7 +119,8 @@ class Voices:
         if isinstance(voice, StandardVoice):
             is_ready = speech.state == "ready"
             return _with_state(shown(voice), is_ready, speech, engine="hibari", languages=["en"])
-        checked = [_checked(path) for path in voice.paths]
+        paths = voice.paths[:MAX_CLIPS_CHECKED]
+        checked = [_checked(path) for path in paths]
         heard = [findings for findings in checked if isinstance(findings, clips.Findings)]
         status = self.cloning_status()
         is_heard = any(clip.speech_s for clip in heard)
@@ -130,8 +133,8 @@ class Voices:
             language=voice.language,
             duration_s=round(sum(clip.duration_s for clip in heard), 2),
             speech_s=round(sum(clip.speech_s for clip in heard), 2),
-            findings=[_finding(found) for found in clips.of_voice(heard)],
-            clips=[_clip(path, one) for path, one in zip(voice.paths, checked, strict=True)],
+            findings=[_finding(found) for found in (*clips.of_voice(heard), *_too_many(voice))],
+            clips=[_clip(path, one) for path, one in zip(paths, checked, strict=True)],
             preview_url=f"/v1/audio/voices/{quote(voice.id, safe='')}/preview",
         )
 
@@ -215,6 +218,15 @@ def _with_state(
     return schemas_voices.VoiceDetails(
         **voice.model_dump(), ready=is_ready, engine_status=state, **fields
     )
+
+
+def _too_many(voice: ClonedVoice) -> list[clips.Finding]:
+    if len(voice.paths) <= MAX_CLIPS_CHECKED:
+        return []
+    message = (
+        f"It has {len(voice.paths):,} clips; here the first {MAX_CLIPS_CHECKED} were looked at."
+    )
+    return [clips.Finding("many_clips", "advice", message)]
 
 
 def _checked(path: Path) -> clips.Findings | InvalidAudio:
