@@ -54,6 +54,9 @@ FORMATS = {
 }
 # 25 MB can hold nine hours of sound, which would take gigabytes of memory when decoded.
 MAX_SOUND_S = 3 * 60 * 60
+# Far below any telephone to the best studio. Files that say (wrongly) a billion take the resampler
+# gigabytes and twelve seconds; those that say 1 become hours.
+RATES_HZ = (100, 768_000)
 # No tag, no Xing frame: so two mp3 answers can be joined by appending one to the other.
 PLAIN_MP3 = {"write_xing": "0", "id3v2_version": "0", "write_id3v1": "0"}
 # What an upload may be. FFmpeg knows 300 more, some of which name other files or addresses and would be
@@ -114,6 +117,12 @@ def _mono_blocks(
     resampler = av.AudioResampler(format="s16", layout="mono", rate=rate_hz)
     num_samples = 0
     for frame in _valid_frames(container):
+        least_hz, most_hz = RATES_HZ
+        if not least_hz <= frame.sample_rate <= most_hz:
+            raise InvalidAudio(
+                f"The uploaded file says that it has {frame.sample_rate:,} samples a second; "
+                f"{least_hz:,} to {most_hz:,} are sound."
+            )
         frame.pts = None  # broken timestamps must not stop the resampler
         yield from (part.to_ndarray()[0] for part in resampler.resample(frame))
         num_samples += frame.samples * rate_hz // frame.sample_rate

@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from engine_room import schemas
 from engine_room.clone_store import Clip, NewVoice
-from engine_room.errors import FileTooLarge, InvalidAudio, InvalidRequest
+from engine_room.errors import CannotStore, FileTooLarge, InvalidAudio, InvalidRequest
 from engine_room.schemas_voices import NewVoiceRequest
 from engine_room.settings import Settings
 
@@ -57,7 +57,8 @@ async def upload_of(request: Request) -> Upload:
 
 
 async def new_voice_of(request: Request) -> NewVoice:
-    """Read the form that makes a voice. Raises InvalidRequest, FileTooLarge, pydantic's ValidationError."""
+    """Read the form that makes a voice. Raises InvalidRequest, FileTooLarge, CannotStore, pydantic's
+    ValidationError."""
     settings: Settings = request.app.state.engines.settings
     if not request.headers.get("content-type", "").startswith("multipart/"):
         raise InvalidRequest(
@@ -65,7 +66,10 @@ async def new_voice_of(request: Request) -> NewVoice:
             "audio_sample, a file.",
             param="audio_sample",
         )
-    form = await request.form()
+    try:
+        form = await request.form()
+    except OSError as error:  # large files are read by way of the folder for temporary files
+        raise CannotStore(f"The upload could not be taken in: {error.strerror}.") from error
     files = [file for name in CLIP_FIELDS for file in form.getlist(name)]
     uploads = [file for file in files if isinstance(file, UploadFile)]
     if not uploads:

@@ -36,6 +36,8 @@ from engine_room.xtts.studio import StudioVoice, speaker_names
 
 VoiceType = Literal["standard", "cloned", "studio"]
 AnyVoice = StandardVoice | ClonedVoice | StudioVoice
+# Looked at for the details of a voice; somebody may drop in a folder of thousands.
+MAX_CLIPS_CHECKED = 50
 # Enough to hear whose voice it is.
 MAX_PREVIEW_S = 30
 
@@ -131,7 +133,8 @@ class Voices:
             is_ready = status.state == "ready"
             languages = list(LANGUAGES)
             return _with_state(shown(voice), is_ready, status, engine="xtts", languages=languages)
-        checked = [_checked(path) for path in voice.paths]
+        paths = voice.paths[:MAX_CLIPS_CHECKED]
+        checked = [_checked(path) for path in paths]
         heard = [findings for findings in checked if isinstance(findings, clips.Findings)]
         is_heard = any(clip.speech_s for clip in heard)
         return _with_state(
@@ -143,8 +146,8 @@ class Voices:
             language=voice.language,
             duration_s=round(sum(clip.duration_s for clip in heard), 2),
             speech_s=round(sum(clip.speech_s for clip in heard), 2),
-            findings=[_finding(found) for found in clips.of_voice(heard)],
-            clips=[_clip(path, one) for path, one in zip(voice.paths, checked, strict=True)],
+            findings=[_finding(found) for found in (*clips.of_voice(heard), *_too_many(voice))],
+            clips=[_clip(path, one) for path, one in zip(paths, checked, strict=True)],
             preview_url=f"/v1/audio/voices/{quote(voice.id, safe='')}/preview",
         )
 
@@ -205,6 +208,15 @@ def _with_state(
     return schemas_voices.VoiceDetails(
         **voice.model_dump(), ready=is_ready, engine_status=state, **fields
     )
+
+
+def _too_many(voice: ClonedVoice) -> list[clips.Finding]:
+    if len(voice.paths) <= MAX_CLIPS_CHECKED:
+        return []
+    message = (
+        f"It has {len(voice.paths):,} clips; here the first {MAX_CLIPS_CHECKED} were looked at."
+    )
+    return [clips.Finding("many_clips", "advice", message)]
 
 
 def _checked(path: Path) -> clips.Findings | InvalidAudio:

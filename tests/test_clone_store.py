@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -106,6 +105,7 @@ def test_of_two_that_come_at_once_under_one_name_one_is_kept(tmp_path: Path) -> 
 
 
 def test_a_disk_that_takes_no_more_is_said_so_and_nothing_is_left(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="limits what a process may write")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:

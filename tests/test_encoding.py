@@ -327,3 +327,17 @@ def test_an_upload_never_makes_the_server_listen() -> None:
 
 def test_a_sound_knows_how_long_it_is() -> None:
     assert Sound(tone(0.5), RATE_HZ).duration_s == 0.5
+
+
+@pytest.mark.parametrize("rate_hz", [1, 99, 768_001, 1_358_978_496])
+def test_a_file_that_says_an_absurd_sample_rate_is_refused_at_once(rate_hz: int) -> None:
+    data = bytearray(encode(Sound(tone(3), RATE_HZ), "wav"))
+    data[24:28] = rate_hz.to_bytes(4, "little")
+    assert f"{rate_hz:,} samples a second" in refusal(bytes(data))
+
+
+@pytest.mark.parametrize("rate_hz", [4000, 8000, 192_000, 768_000])
+def test_rates_of_telephones_and_studios_are_fine(rate_hz: int) -> None:
+    data = bytearray(encode(Sound(tone(3), RATE_HZ), "wav"))
+    data[24:28] = rate_hz.to_bytes(4, "little")
+    assert decode(bytes(data), 16_000).duration_s == pytest.approx(3 * RATE_HZ / rate_hz, abs=0.01)

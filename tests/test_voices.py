@@ -1,10 +1,12 @@
 """Voices: the standard thirteen, and the clips in `voice_clones/` under names nobody can mistake."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from engine_room.errors import VoiceNotFound
+from engine_room.jobs import Status
 from engine_room.settings import Settings
 from engine_room.standard_voices import STANDARD_VOICES, StandardVoice
 from engine_room.voices import ClonedVoice, Voices, shown
@@ -136,3 +138,37 @@ def test_voice_cloning_says_what_is_missing_and_how_to_get_it(tmp_path: Path) ->
 
 def test_every_character_is_another(tmp_path: Path) -> None:
     assert len({voice.character for voice in STANDARD_VOICES.values()}) == 13
+
+
+def test_of_many_unknown_voices_fifty_are_named(tmp_path: Path) -> None:
+    found = voices(tmp_path, *(f"{number}.wav" for number in range(100)))
+    with pytest.raises(VoiceNotFound, match=r"alloy, ash, .* and 63 more\."):
+        found.get("bob")
+
+
+def test_a_name_that_may_mean_two_voices_is_answered_with_both(tmp_path: Path) -> None:
+    with pytest.raises(VoiceNotFound, match=r"there are: Bob\.wav, bob\.mp3\."):
+        voices(tmp_path, "Bob.wav", "bob.mp3", "Ann.wav").get("BOB")
+
+
+def test_a_voice_of_thousands_of_clips_is_looked_at_in_part(tmp_path: Path) -> None:
+    (tmp_path / "Dad").mkdir()
+    found = voices(tmp_path, *(f"Dad/{number}.wav" for number in range(60)))
+    details = found.details("Dad", Status("ready"))
+    assert len(details.clips) == 50
+    assert "60 clips" in details.findings[-1].message
+    assert not details.ready
+
+
+def test_the_list_as_json_is_the_list_and_follows_the_folder(tmp_path: Path) -> None:
+    found = voices(tmp_path)
+    for name in ("", "Grandma.wav", "Größe.wav"):
+        if name:
+            voices(tmp_path, name)
+        listed = [voice.model_dump() for voice in found.listed()]
+        assert json.loads(found.listed_json()) == {
+            "object": "list",
+            "data": listed,
+            "voices": listed,
+        }
+    assert found.listed_json() is found.listed_json()
