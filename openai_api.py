@@ -142,11 +142,12 @@ silly = APIRouter(tags=["sillytavern"], responses=ERRORS)
 @v1.post("/audio/speech", tags=["audio"], response_class=Response, responses={200: AUDIO_ANSWER})
 async def create_speech(request: Request, held: Held, body: schemas.SpeechRequest) -> Response:
     """Speak a text: a whole file, or with `stream` while it is being made."""
-    turn = speech_turn(body, held.voices, held.settings)
+    # Off the loop: among ten thousand voices one is found in 50 ms.
+    turn = await asyncio.to_thread(speech_turn, body, held.voices, held.settings)
     engine: Engine[Any] = held.cloning if isinstance(turn, XttsTurn) else held.speech
     stream = await streams.open_stream(request, engine, turn)
-    media_type = FORMATS[body.response_format].media_type
-    if body.stream:
+    media_type = FORMATS[turn.format_name].media_type
+    if turn.stream:
         return streams.audio(stream, media_type)
     return Response(b"".join(await stream.collect()), media_type=media_type)
 
@@ -252,8 +253,7 @@ def list_languages() -> dict[str, dict[str, str]]:
 @silly.post("/set_tts_settings")
 async def set_tts_settings(held: Held, body: sillytavern.ProviderSettings) -> dict[str, str]:
     """The pace of what the provider's other routes speak from now on."""
-    held.provider.speed = body.speed
-    return {"message": "Settings successfully applied"}
+    return held.provider.set(body)
 
 
 @silly.post("/tts_to_audio/", response_class=Response)

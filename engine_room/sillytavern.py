@@ -38,6 +38,11 @@ class Provider:
 
     speed: float = 1.0
 
+    def set(self, body: ProviderSettings) -> dict[str, str]:
+        """Keep what was set, and say so."""
+        self.speed = body.speed
+        return {"message": "Settings successfully applied"}
+
     def request(self, body: ProviderSpeech, stream: bool = False) -> SpeechRequest:
         """What to speak; wav, as SillyTavern plays it."""
         return SpeechRequest(

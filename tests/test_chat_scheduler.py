@@ -2,7 +2,12 @@
 
 from engine_room.chat.format import sampling_of
 from engine_room.chat.reader import AnswerReader
-from engine_room.chat.scheduler import MIN_PROMPT_TOKENS, SEEDED_PROMPT_TOKENS, Scheduler
+from engine_room.chat.scheduler import (
+    MIN_PROMPT_TOKENS,
+    MIN_PROMPT_TOKENS_ALONE,
+    SEEDED_PROMPT_TOKENS,
+    Scheduler,
+)
 from engine_room.chat.sequence import Sequence, Tally
 from engine_room.chat.turn import CompletionTurn
 from engine_room.jobs import Job
@@ -106,6 +111,8 @@ def test_however_slow_the_model_is_a_prompt_moves_on() -> None:
     scheduler = running(prompt, writer)
     scheduler.took(16, 60)
     assert scheduler.plan() == [(writer, 1), (prompt, MIN_PROMPT_TOKENS)]
+    scheduler.leave(writer)
+    assert scheduler.plan() == [(prompt, MIN_PROMPT_TOKENS_ALONE)]
 
 
 def test_a_batch_that_took_no_time_is_no_division_by_zero() -> None:

@@ -315,4 +315,5 @@ def test_health_names_every_part_and_what_mends_it(server: Server, client: opena
     assert parts["chat"] == {"status": "ready", "reason": None, "mend": None}
     assert set(parts) == {"chat", "embeddings", "speech", "voice_cloning", "transcription"}
     assert parts["voice_cloning"]["status"] == "unavailable"
-    assert "xtts_v2" in parts["voice_cloning"]["mend"]
+    assert "xtts_v2" in parts["voice_cloning"]["reason"]
+    assert "coqui/XTTS-v2" in parts["voice_cloning"]["mend"]

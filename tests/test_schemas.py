@@ -22,6 +22,7 @@ from engine_room.schemas_completion import CompletionRequest, DetokenizeRequest,
 from engine_room.schemas_embeddings import EmbeddingsRequest
 from engine_room.schemas_voices import NewVoiceRequest
 from engine_room.settings import Settings
+from engine_room.sillytavern import ProviderSettings, ProviderSpeech
 from engine_room.transcription_format import Heard, Segment, Word, render
 from engine_room.voices import ClonedVoice, shown
 
@@ -43,6 +44,8 @@ REQUESTS: list[tuple[type[schemas.Body], dict[str, Any]]] = [
     (schemas.VoiceReference, {"id": "alloy"}),
     (schemas.InputAudio, {"data": "AAAA"}),
     (NewVoiceRequest, {"name": "bob"}),
+    (ProviderSettings, {}),
+    (ProviderSpeech, {"text": "Hi", "speaker_wav": "nova"}),
 ]
 each_request = pytest.mark.parametrize(("kind", "least"), REQUESTS)
 
