@@ -35,8 +35,9 @@ from engine_room.xtts.vocoder import VocoderStream
 
 log = logging.getLogger(__name__)
 PART = "cloning"
-# Latents that are vocoded together: the first of a stream early, later ones cheaper.
-FIRST_LATENTS, MORE_LATENTS, WHOLE_LATENTS = 10, 24, 48
+# Latents that are vocoded together: the first of a stream early, later ones more and more, for then they
+# cost less; slowly, lest the listener runs out of sound meanwhile.
+FIRST_LATENTS, MAX_LATENTS, GROWTH = 10, 48, 1.25
 RETRY_SEED = 1_000_003  # added to a sentence's seed when it is said again
 MAX_OPEN = 64  # requests that take turns; the others wait in the inbox
 
@@ -243,7 +244,7 @@ class Cloning:
         speed = narration.job.turn.speed
         stretches = model.stretches if speed == 1 else (1 / speed, *model.stretches)
         vocoder = VocoderStream(model.network, narration.conditioning.speaker, stretches)
-        return Speaking(sentence, seed, utterance, vocoder)
+        return Speaking(sentence, seed, utterance, vocoder, FIRST_LATENTS)
 
     def _voice_id(self, narration: Narration) -> int:
         """Where the GPT has the voice's positions, which all sentences in it begin with."""
@@ -282,12 +283,11 @@ class Cloning:
     def _make_sound(self, narration: Narration, speaking: Speaking) -> None:
         """Turn latents into sound when there are enough of them, or no more to come."""
         utterance = speaking.utterance
-        enough = WHOLE_LATENTS
-        if narration.job.turn.stream:
-            enough = MORE_LATENTS if speaking.num_latents else FIRST_LATENTS
+        enough = speaking.num_enough if narration.job.turn.stream else MAX_LATENTS
         if not utterance.is_over and utterance.num_latents < enough:
             return
         speaking.num_latents += utterance.num_latents
+        speaking.num_enough = min(speaking.num_enough * GROWTH, MAX_LATENTS)
         if not utterance.is_over:
             narration.hear(speaking.vocoder.add(utterance.take()))
             return

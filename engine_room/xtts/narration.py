@@ -39,6 +39,7 @@ class Speaking:
     seed: int
     utterance: Utterance
     vocoder: VocoderStream
+    num_enough: float  # latents that are to be made sound together
     num_latents: int = 0  # that are sound
     sounds: list[Floats] = field(default_factory=list)
     num_sent: int = 0  # samples that were sent on the way

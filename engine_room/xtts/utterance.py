@@ -98,5 +98,7 @@ def latents_and_logits(tables: Tables, hidden: Floats) -> tuple[Floats, Floats]:
     centred = hidden - hidden.mean(1, keepdims=True)
     scale = np.sqrt((centred**2).mean(1, keepdims=True) + LAYER_NORM_EPSILON)
     latents: Floats = centred / scale * tables.norm_weight + tables.norm_bias
-    logits: Floats = latents @ tables.head_weight.T + tables.head_bias
+    # Not `@`: the threads of numpy's BLAS wait busily after it, on the cores that the GPT wants back. With
+    # it a token took 45 ms instead of 20.
+    logits: Floats = np.einsum("ij,kj->ik", latents, tables.head_weight) + tables.head_bias
     return latents, logits
