@@ -85,20 +85,20 @@ class Ours:
     def speak(self, text: str) -> Spoken:
         """A request, to its end."""
         begun = time.perf_counter()
-        return heard(self.ask(text), begun)
+        return heard(self.ask(text), begun, text)
 
 
-def heard(events: "queue.Queue[tuple[float, Any]]", begun: float) -> Spoken:
-    """A request's events, to the end. Raises the error it ended with."""
-    first, num_bytes = 0.0, 0
+def heard(events: "queue.Queue[tuple[float, Any]]", begun: float, text: str) -> Spoken:
+    """A request's events, to the end; all its tokens count, also those that are cut off where a sentence did
+    not end. Raises the error it ended with."""
+    first = 0.0
     while True:
         moment, event = events.get()
         if isinstance(event, Failed):
             raise event.error
         if isinstance(event, Done):
-            return Spoken(first - begun, moment - begun, num_bytes / 48_000)
+            return Spoken(first - begun, moment - begun, max_audio_tokens(text, LANGUAGE) * TOKEN_S)
         first = first or moment
-        num_bytes += len(event)
 
 
 class Librarys:
@@ -191,7 +191,7 @@ def crowd(ours: Ours, num_runs: int) -> None:
         one = ours.speak(text)
         alone.append(one.sound_s / one.all_s)
         begun = time.perf_counter()
-        three = [heard(events, begun) for events in [ours.ask(text) for _ in range(3)]]
+        three = [heard(events, begun, text) for events in [ours.ask(text) for _ in range(3)]]
         paces.append(sum(s.sound_s for s in three) / max(s.all_s for s in three))
         firsts.append(max(s.first_s for s in three))
     print_row("three at once: seconds of sound per second (against one)", paces, alone, ">= 1.25")

@@ -10,6 +10,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Any
 
 import numpy as np
 import psutil
@@ -20,12 +21,12 @@ from engine_room.jobs import Done, Engine, Failed, Inbox, Job, Serve, Status
 from engine_room.recordings import Recordings
 from engine_room.settings import Settings
 from engine_room.xtts.folder import XttsFolder, default_folder
-from engine_room.xtts.gpt import MAX_BATCH_POSITIONS, Span
-from engine_room.xtts.guard import Fault, cut, faded, length_fault, tail_begin
+from engine_room.xtts.gpt import MAX_BATCH_POSITIONS, Floats, Span
+from engine_room.xtts.guard import Fault, cut, faded, tail_begin
 from engine_room.xtts.languages import language_of
 from engine_room.xtts.model import XttsModel
 from engine_room.xtts.narration import Narration, Sentence, Speaking
-from engine_room.xtts.pace import TOKEN_S, expected, max_audio_tokens
+from engine_room.xtts.pace import expected, max_audio_tokens
 from engine_room.xtts.readiness import cloning_status
 from engine_room.xtts.sampling import AudioSampler
 from engine_room.xtts.text import Piece, pieces, spoken
@@ -34,11 +35,10 @@ from engine_room.xtts.utterance import Utterance, latents_and_logits
 from engine_room.xtts.vocoder import VocoderStream
 
 log = logging.getLogger(__name__)
-PART = "cloning"
+PART, VOCODER_PART = "cloning", "vocoder"
 # Latents that are vocoded together: the first of a stream early, later ones more and more, for then they
 # cost less; slowly, lest the listener runs out of sound meanwhile.
 FIRST_LATENTS, MAX_LATENTS, GROWTH = 10, 48, 1.25
-RETRY_SEED = 1_000_003  # added to a sentence's seed when it is said again
 MAX_OPEN = 64  # requests that take turns; the others wait in the inbox
 
 
@@ -84,6 +84,7 @@ class Cloning:
         self._free_ids: list[int] = []
         self._voice_ids: OrderedDict[bytes, int] = OrderedDict()  # by voice; the latest used last
         self._last_work = time.monotonic()
+        self._vocoder = ThreadPoolExecutor(1, "vocoder")
         self._preparer = ThreadPoolExecutor(1, "cloned voices")
 
     def use(self, folder: XttsFolder) -> XttsModel:
@@ -114,11 +115,11 @@ class Cloning:
         self._inbox = inbox
         while not (inbox.closed and self._is_idle and not self._preparing):
             num_open = len(self._jobs) + len(self._preparing) + len(self._narrations)
-            self._jobs += inbox.take(MAX_OPEN - num_open, self._is_idle, self._patience_s)
+            self._jobs += inbox.take(MAX_OPEN - num_open, not self._can_step, self._patience_s)
             if self._is_idle and not self._preparing and self._is_tired:
                 self._unload()
-            if inbox.closed and self._is_idle:  # then `take` does not wait
-                wait([future for _, future in self._preparing], return_when=FIRST_COMPLETED)
+            if inbox.closed and not self._can_step:  # then `take` does not wait
+                wait(self._futures, return_when=FIRST_COMPLETED)
             try:
                 self.step()
             except Exception:
@@ -137,6 +138,16 @@ class Cloning:
         return bool(self._patience_s and idle_s >= self._patience_s)
 
     @property
+    def _can_step(self) -> bool:
+        """False while there is nothing to do but to wait for what others do."""
+        return bool(self._jobs) or any(narration.can_go_on for narration in self._narrations)
+
+    @property
+    def _futures(self) -> list[Future[Any]]:
+        sounding = [n.speaking.sounding for n in self._narrations if n.speaking]
+        return [future for _, future in self._preparing] + [each for each in sounding if each]
+
+    @property
     def _is_idle(self) -> bool:
         return not (self._jobs or self._narrations)
 
@@ -144,6 +155,7 @@ class Cloning:
         """Let in who waits, decode one batch, draw a token for each who speaks, and make sound."""
         self._drop_cancelled()
         self._admit()
+        self._collect_sounds()
         self._begin_sentences()
         for batch in self._batches():
             self._decode(batch)
@@ -215,8 +227,8 @@ class Cloning:
     def _begin_sentences(self) -> None:
         """Give free places to those whose turn it is, as far as the GPT has room for all they may say."""
         for narration in [n for n in self._narrations if not n.speaking]:
-            others = [n.speaking.utterance for n in self._narrations if n.speaking]
-            room = self._loaded.num_sentence_positions - sum(u.num_positions for u in others)
+            taken = sum(n.num_positions for n in self._narrations)
+            room = self._loaded.num_sentence_positions - taken
             if not self._free_ids or room < self._loaded.max_sentence_positions:
                 break
             self._begin(narration)
@@ -224,11 +236,8 @@ class Cloning:
             self._narrations.append(narration)
 
     def _begin(self, narration: Narration) -> None:
-        sentence, seed = narration.next_sentence()
-        narration.speaking = self._speaking(narration, sentence, seed)
-
-    def _speaking(self, narration: Narration, sentence: Sentence, seed: int) -> Speaking:
-        """A sentence in a place of its own, the voice in it already."""
+        """Give its next sentence a place, the voice in it already."""
+        sentence, seed, is_retry = narration.next_sentence()
         model = self._loaded
         utterance = Utterance(
             model.tables,
@@ -244,7 +253,9 @@ class Cloning:
         speed = narration.job.turn.speed
         stretches = model.stretches if speed == 1 else (1 / speed, *model.stretches)
         vocoder = VocoderStream(model.network, narration.conditioning.speaker, stretches)
-        return Speaking(sentence, seed, utterance, vocoder, FIRST_LATENTS)
+        narration.speaking = Speaking(
+            sentence, seed, utterance, vocoder, FIRST_LATENTS, is_retry=is_retry
+        )
 
     def _voice_id(self, narration: Narration) -> int:
         """Where the GPT has the voice's positions, which all sentences in it begin with."""
@@ -267,7 +278,7 @@ class Cloning:
     def _batches(self) -> list[list[tuple[Narration, Speaking]]]:
         """Those who speak, and of those who begin as many as have room, in one batch; those with a seed in
         one each, for the last bits of a hidden state depend on what else is in the batch."""
-        speaking = [(n, n.speaking) for n in self._narrations if n.speaking]
+        speaking = [(n, n.speaking) for n in self._narrations if n.speaking and n.is_speaking]
         speaking.sort(key=lambda each: each[1].utterance.num_pending)
         alone = [[each] for each in speaking if each[0].job.turn.seed >= 0]
         together: list[tuple[Narration, Speaking]] = []
@@ -281,44 +292,58 @@ class Cloning:
     # ------------------------------------------------------------ out
 
     def _make_sound(self, narration: Narration, speaking: Speaking) -> None:
-        """Turn latents into sound when there are enough of them, or no more to come."""
+        """Have latents made sound, when there are enough of them or no more to come: on a thread beside this
+        one, for the GPT waits for memory and the vocoder computes."""
         utterance = speaking.utterance
+        if utterance.is_over:
+            self._release(speaking)
         enough = speaking.num_enough if narration.job.turn.stream else MAX_LATENTS
-        if not utterance.is_over and utterance.num_latents < enough:
+        if speaking.sounding or not (utterance.is_over or utterance.num_latents >= enough):
             return
         speaking.num_latents += utterance.num_latents
         speaking.num_enough = min(speaking.num_enough * GROWTH, MAX_LATENTS)
-        if not utterance.is_over:
-            narration.hear(speaking.vocoder.add(utterance.take()))
-            return
-        seconds = speaking.num_latents * TOKEN_S
-        fault = length_fault(seconds, speaking.sentence.expected, utterance.has_ended)
-        if not self._said_again(narration, speaking, fault):
-            self._end_sentence(narration, speaking, fault)
+        speaking.is_last = utterance.is_over
+        if not (speaking.is_last and self._said_again(narration, speaking, speaking.fault)):
+            latents = utterance.take()
+            speaking.sounding = self._vocoder.submit(self._sound, speaking, latents)
+            speaking.sounding.add_done_callback(lambda _: self._inbox.wake())
+
+    def _sound(self, speaking: Speaking, latents: Floats) -> Floats:
+        """On the vocoder's thread."""
+        with self._cores.working(VOCODER_PART, self._loaded.num_vocoder_threads):
+            return speaking.vocoder.add(latents, speaking.is_last)
+
+    def _collect_sounds(self) -> None:
+        """Send on what has been made."""
+        for narration in list(self._narrations):
+            speaking = narration.speaking
+            if not (speaking and speaking.sounding and speaking.sounding.done()):
+                continue
+            sound, speaking.sounding = speaking.sounding.result(), None
+            if speaking.is_last:
+                self._end_sentence(narration, speaking, sound)
+            else:
+                narration.hear(sound)
+                self._make_sound(narration, speaking)
 
     def _said_again(self, narration: Narration, speaking: Speaking, fault: Fault | None) -> bool:
         """A sentence with a fault is said once more, otherwise, if nobody has heard any of it."""
         if fault is None or speaking.is_retry or speaking.num_sent:
             return False
         log.info("a sentence in the voice %s %s: again", narration.job.turn.voice.id, fault.value)
-        self._release(narration)
-        again = self._speaking(narration, speaking.sentence, speaking.seed + RETRY_SEED)
-        again.is_retry = True
-        narration.speaking = again
+        narration.say_again()
         return True
 
-    def _end_sentence(self, narration: Narration, speaking: Speaking, fault: Fault | None) -> None:
+    def _end_sentence(self, narration: Narration, speaking: Speaking, last: Floats) -> None:
         rate_hz, speed = self._loaded.sample_rate_hz, narration.job.turn.speed
-        last = speaking.vocoder.add(speaking.utterance.take(), is_last=True)
         sound = np.concatenate([*speaking.sounds, last])
         tail = tail_begin(sound, round(rate_hz / speed), speaking.sentence.expected)
         if tail is not None and self._said_again(narration, speaking, Fault.INVENTED_TAIL):
             return
-        if fault is Fault.RAN_ON:
+        if speaking.fault is Fault.RAN_ON:
             sound = cut(sound, rate_hz)
         elif tail is not None:
             sound = faded(sound[:tail], rate_hz)
-        self._release(narration)
         narration.end_sentence(sound)
         if not narration.has_more:
             self._finish(narration)
@@ -330,19 +355,21 @@ class Cloning:
         self._recordings.keep(data, turn.voice.id, turn.text, turn.format_name)
         self._inbox.end(narration.job, Done())
 
-    def _release(self, narration: Narration) -> None:
-        """Give the place in the GPT back."""
-        if narration.speaking:
-            seq_id = narration.speaking.utterance.seq_id
-            self._loaded.gpt.forget(seq_id)
-            self._free_ids.append(seq_id)
+    def _release(self, speaking: Speaking) -> None:
+        """Give the place in the GPT back; once more does no harm."""
+        utterance = speaking.utterance
+        if utterance.seq_id >= 0:
+            self._loaded.gpt.forget(utterance.seq_id)
+            self._free_ids.append(utterance.seq_id)
+            utterance.seq_id = -1
 
     def _drop_cancelled(self) -> None:
         for job in [job for job in self._jobs if job.cancelled]:
             self._jobs.remove(job)
             self._inbox.end(job, Failed(ShuttingDown()))
         for narration in [n for n in self._narrations if n.job.cancelled]:
-            self._release(narration)
+            if narration.speaking:
+                self._release(narration.speaking)
             self._narrations.remove(narration)
             self._inbox.end(narration.job, Failed(ShuttingDown()))
 

@@ -58,6 +58,8 @@ class XttsModel:
         self.speakers = self._coqui.speakers()
         sha256 = sha256_of(folder.checkpoint)
         self.num_voice_ids = NUM_VOICE_IDS
+        # The GPT hardly gains from the other half: it waits for memory.
+        self.num_vocoder_threads = max(1, num_threads // 2)
         num_sequences = settings.xtts_parallel + NUM_VOICE_IDS
         self.max_text_tokens = self._coqui.max_text_tokens
         # What all sentences that are spoken at once may take, and the longest of them.
@@ -71,7 +73,7 @@ class XttsModel:
         self.network: Network
         if on_cpu:
             self._convert(sha256, settings.xtts_gpt_type, progress)
-            self._open_converted(num_sequences, num_positions, num_threads)
+            self._open_converted(num_sequences, num_positions)
         else:
             self.gpt = self._coqui.torch_gpt(num_sequences, num_positions)
             self.network = self._coqui.vocode
@@ -106,12 +108,12 @@ class XttsModel:
                 f"Make {self.folder.path} writable, with 0.6 GB free.",
             ) from error
 
-    def _open_converted(self, num_sequences: int, num_positions: int, num_threads: int) -> None:
+    def _open_converted(self, num_sequences: int, num_positions: int) -> None:
         from engine_room.xtts.gpt_llama import LlamaGpt
 
         self._coqui.drop_heavy_parts()
         self.gpt = LlamaGpt(self.folder.converted / GPT_FILE, num_sequences, num_positions)
-        self.network = OnnxVocoder(self.folder.converted / VOCODER_FILE, num_threads)
+        self.network = OnnxVocoder(self.folder.converted / VOCODER_FILE, self.num_vocoder_threads)
 
     @property
     def languages(self) -> list[str]:

@@ -4,6 +4,7 @@ import hashlib
 import secrets
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,13 +12,15 @@ import numpy as np
 from engine_room.encoding import Encoder, Sound, encode, with_true_sizes
 from engine_room.jobs import Job
 from engine_room.xtts.gpt import Conditioning, Floats
-from engine_room.xtts.pace import Expected
+from engine_room.xtts.guard import Fault, length_fault
+from engine_room.xtts.pace import TOKEN_S, Expected
 from engine_room.xtts.turn import XttsTurn
 from engine_room.xtts.utterance import Utterance
 from engine_room.xtts.vocoder import VocoderStream
 
 # A sentence begins and ends in silence or nearly so; a ramp of this length keeps what is left from clicking.
 RAMP_S = 0.005
+RETRY_SEED = 1_000_003  # added to a sentence's seed when it is said again
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,15 @@ class Speaking:
     num_latents: int = 0  # that are sound
     sounds: list[Floats] = field(default_factory=list)
     num_sent: int = 0  # samples that were sent on the way
+    sounding: Future[Floats] | None = None  # sound that is being made
+    is_last: bool = False  # that sound
     is_retry: bool = False
+
+    @property
+    def fault(self) -> Fault | None:
+        """What its length says is wrong with it, once it is over."""
+        seconds = self.num_latents * TOKEN_S
+        return length_fault(seconds, self.sentence.expected, self.utterance.has_ended)
 
 
 class Narration:
@@ -65,20 +76,48 @@ class Narration:
         self.seed = turn.seed if turn.seed >= 0 else secrets.randbits(32)
         self._sentences = deque(sentences)
         self._num_begun = 0
+        self._retry_seed: int | None = None
         self._rate_hz = rate_hz
         self._encoder = Encoder(turn.format_name, rate_hz) if turn.stream else None
         self._sounds: list[Floats] = []
         self._blocks: list[bytes] = []
 
     @property
+    def is_speaking(self) -> bool:
+        """True while the GPT has more of a sentence to say."""
+        return self.speaking is not None and not self.speaking.utterance.is_over
+
+    @property
+    def can_go_on(self) -> bool:
+        """False while it only waits for sound that is being made."""
+        if self.speaking is None or self.is_speaking:
+            return True
+        return self.speaking.sounding is None or self.speaking.sounding.done()
+
+    @property
     def has_more(self) -> bool:
         """True while there is a sentence that has not been begun."""
         return bool(self._sentences)
 
-    def next_sentence(self) -> tuple[Sentence, int]:
-        """The sentence to begin now, and the seed for it."""
+    @property
+    def num_positions(self) -> int:
+        """What its sentence may take of the GPT's memory."""
+        return self.speaking.utterance.num_positions if self.speaking and self.is_speaking else 0
+
+    def next_sentence(self) -> tuple[Sentence, int, bool]:
+        """The sentence to begin now, the seed for it, and whether it is said again."""
+        retry_seed, self._retry_seed = self._retry_seed, None
+        if retry_seed is not None:
+            return self._sentences.popleft(), retry_seed, True
         self._num_begun += 1
-        return self._sentences.popleft(), self.seed + self._num_begun
+        return self._sentences.popleft(), self.seed + self._num_begun, False
+
+    def say_again(self) -> None:
+        """Forget how the sentence was said: it is the next one once more."""
+        assert self.speaking
+        self._sentences.appendleft(self.speaking.sentence)
+        self._retry_seed = self.speaking.seed + RETRY_SEED
+        self.speaking = None
 
     def hear(self, sound: Floats) -> None:
         """Part of the sentence being spoken, float32, -1…1, but not its end; a stream sends it on."""
