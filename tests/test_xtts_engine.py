@@ -240,3 +240,44 @@ def test_a_voice_whose_clip_is_gone_is_said(
     voice = ClonedVoice("gone", (tmp_path / "gone.wav",), "", "")
     with pytest.raises(InvalidRequest, match=r"gone\.wav"):
         Events(engine, turn(xtts_folder, voice=voice)).data()
+
+
+def test_an_idle_model_is_unloaded_and_comes_back_when_it_is_asked_for(
+    settings: Settings, xtts_folder: XttsFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    hasty = settings.model_copy(update={"xtts_unload_after_s": 1})
+    engine = cloning_engine(hasty, Recordings(hasty))
+    engine.open()
+    try:
+        first = Events(engine, turn(xtts_folder)).data()
+        deadline = time.monotonic() + PATIENCE_S
+        while "unloaded" not in caplog.text:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert Events(engine, turn(xtts_folder)).data() == first
+    finally:
+        engine.close()
+
+
+def test_at_start_it_is_loaded_before_anybody_asks(
+    settings: Settings, xtts_folder: XttsFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    eager = settings.model_copy(
+        update={
+            "xtts_at_start": True,
+            "accept_xtts_license": True,
+            "models_dir": xtts_folder.path.parent,
+        }
+    )
+    engine = cloning_engine(eager, Recordings(eager))
+    engine.open()
+    try:
+        deadline = time.monotonic() + PATIENCE_S
+        while engine.status.state == "loading":
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert "XTTS model xtts_v2 loaded" in caplog.text
+    finally:
+        engine.close()
