@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine_room.embedding_turn import Vectors
-from engine_room.llama_library import load_model, not_loaded
+from engine_room.llama_library import batch_of, load_model, not_loaded
 
 log = logging.getLogger(__name__)
 Tokens = NDArray[np.int32]
@@ -119,17 +119,8 @@ class EmbeddingModel:
             [np.arange(start, start + n) for start, n in zip(starts, lengths, strict=True)]
         ).astype(np.int32)
         seq_ids = np.repeat(np.arange(len(slices)), lengths).astype(np.int32)
-        ones, flags = np.ones_like(tokens), np.full(len(tokens), wants_vectors, np.int8)
-        pointers = seq_ids.ctypes.data + 4 * np.arange(len(tokens), dtype=np.uint64)
-        fields: dict[str, Any] = {name: kind for name, kind, *_ in llama_cpp.llama_batch._fields_}
-        batch = llama_cpp.llama_batch(
-            n_tokens=len(tokens),
-            token=tokens.ctypes.data_as(fields["token"]),
-            pos=positions.ctypes.data_as(fields["pos"]),
-            n_seq_id=ones.ctypes.data_as(fields["n_seq_id"]),
-            seq_id=pointers.ctypes.data_as(fields["seq_id"]),
-            logits=flags.ctypes.data_as(fields["logits"]),
-        )
+        flags = np.full(len(tokens), wants_vectors, np.int8)
+        batch = batch_of(seq_ids, positions, flags, tokens=tokens)
         llama_cpp.llama_set_embeddings(self._context, wants_vectors)
         compute = llama_cpp.llama_encode if self._is_encoder else llama_cpp.llama_decode
         if code := compute(self._context, batch):

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import llama_cpp
+import numpy as np
+from numpy.typing import NDArray
 
 from engine_room.errors import Unavailable
 
@@ -56,6 +58,36 @@ def load_model(path: Path, what: str, params: Any = None, needs_tokenizer: bool 
         llama_cpp.llama_model_free(model)  # to tokenize with it would abort the process
         raise Unavailable(f"The {what} {path.name} has no tokenizer.", f"Remove {path.name}.")
     return model
+
+
+def batch_of(
+    seq_ids: NDArray[np.int32],
+    positions: NDArray[np.int32],
+    wants_output: NDArray[np.int8],
+    tokens: NDArray[np.int32] | None = None,
+    embeddings: NDArray[np.float32] | None = None,
+) -> Any:
+    """A llama_batch over arrays, each (positions,), that it keeps alive: of tokens, or of embeddings, each
+    (positions, channels)."""
+    ones = np.ones_like(positions)
+    pointers = seq_ids.ctypes.data + 4 * np.arange(len(positions), dtype=np.uint64)
+    kinds: dict[str, Any] = {name: kind for name, kind, *_ in llama_cpp.llama_batch._fields_}
+    arrays = {
+        "token": tokens,
+        "embd": embeddings,
+        "pos": positions,
+        "n_seq_id": ones,
+        "seq_id": pointers,
+        "logits": wants_output,
+    }
+    fields = {
+        name: array.ctypes.data_as(kinds[name])
+        for name, array in arrays.items()
+        if array is not None
+    }
+    batch = llama_cpp.llama_batch(n_tokens=len(positions), **fields)
+    batch.arrays = (seq_ids, arrays)
+    return batch
 
 
 def not_loaded(path: Path, what: str) -> Unavailable:

@@ -7,12 +7,11 @@ a vocabulary that means nothing, and no tokenizer. Not thread-safe.
 import ctypes
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import llama_cpp
 import numpy as np
 
-from engine_room.llama_library import load_model
+from engine_room.llama_library import batch_of, load_model
 from engine_room.xtts.gpt import MAX_BATCH_POSITIONS, Floats, Span
 
 
@@ -48,17 +47,7 @@ class LlamaGpt:
         ends = np.cumsum(lengths) - 1
         wanted = np.zeros(len(positions), np.int8)
         wanted[ends] = 1
-        ones = np.ones_like(positions)
-        pointers = seq_ids.ctypes.data + 4 * np.arange(len(positions), dtype=np.uint64)
-        fields: dict[str, Any] = {name: kind for name, kind, *_ in llama_cpp.llama_batch._fields_}
-        batch = llama_cpp.llama_batch(
-            n_tokens=len(positions),
-            embd=embeddings.ctypes.data_as(fields["embd"]),
-            pos=positions.ctypes.data_as(fields["pos"]),
-            n_seq_id=ones.ctypes.data_as(fields["n_seq_id"]),
-            seq_id=pointers.ctypes.data_as(fields["seq_id"]),
-            logits=wanted.ctypes.data_as(fields["logits"]),
-        )
+        batch = batch_of(seq_ids, positions, wanted, embeddings=embeddings)
         if code := llama_cpp.llama_decode(self._context, batch):
             raise RuntimeError(f"llama_decode returned {code}")
         return np.stack([self._hidden(int(end)) for end in ends])
