@@ -14,7 +14,6 @@ fails at a row is shown as failing there, with the reason below. Tokens are thos
 import argparse
 import importlib.metadata
 import importlib.util
-import json
 import operator
 import os
 import platform
@@ -24,17 +23,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bench import clients
+from bench.beside import beside
 from bench.clients import BARE, ENGINE, OURS, PACKAGE, Body, Server, body, chat, prose, story
-from bench.startup import LONG, SHORT, upload
 
 PERSON = {"name": {"type": "string"}, "town": {"type": "string"}}
 PEOPLE = {
@@ -58,8 +57,6 @@ JSON format: {output}
 TITLE = ("Generate a concise, 3-5 word title with an emoji.", '{ "title": "your title here" }')
 TAGS = ("Generate 1-3 broad tags categorizing the main themes.", '{ "tags": ["tag1", "tag2"] }')
 FOLLOW_UPS = ("Suggest 3-5 follow-up questions by the user.", '{ "follow_ups": ["Question?"] }')
-# How long chat, speech and transcription work beside each other in a round.
-WINDOW_S = 20.0
 MISSING = "not installed"
 Target = Server | clients.Bare
 Load = Callable[[Any, str], list[float]]  # a target, and a tag that no other round has
@@ -138,105 +135,6 @@ def schema(server: Server, tag: str) -> list[float]:
     request = body(chat(f"{tag}: you list.", wish), 200, response_format=format_)
     free, kept = one(server, f"{tag}-free")[0], server.chat(request).tokens_per_s
     return [kept, kept / free]
-
-
-@dataclass(frozen=True, slots=True)
-class Beside:
-    """Chat beside speech and transcription; the peers' do the same work in processes of their own."""
-
-    speaking: subprocess.Popen[str]
-    hearing: subprocess.Popen[str]
-    sound: bytes
-
-    def load(self, server: Server, tag: str) -> list[float]:
-        """All three at once for a while: tokens, and seconds of sound spoken and heard, per second."""
-
-        def write() -> float:
-            return server.chat(story(f"{tag}-{time.perf_counter()}", 200)).num_tokens
-
-        def speak() -> float:
-            return sound_s(spoken(server, SHORT))
-
-        def hear() -> float:
-            server.post("/v1/audio/transcriptions", *upload(self.sound))
-            return sound_s(self.sound)
-
-        others = [partial(pace_of, self.speaking), partial(pace_of, self.hearing)]
-        if server.name == OURS:
-            others = [partial(pace, speak), partial(pace, hear)]
-        return clients.together([partial(pace, write), *others])
-
-
-@contextmanager
-def beside(server: Server, log: Path) -> Iterator[Beside]:
-    """The two processes, warm and waiting; the sound to be heard is spoken by this server."""
-    file = log.parent / "sound.wav"
-    file.write_bytes(spoken(server, LONG))
-    speak, hear = (clients.program("bench.chat", "work", kind, str(file)) for kind in "sh")
-    with (
-        clients.running(speak, log, is_piped=True) as speaking,
-        clients.running(hear, log, is_piped=True) as hearing,
-    ):
-        for process in (speaking, hearing):
-            assert process.stdout
-            process.stdout.readline()
-        yield Beside(speaking, hearing, file.read_bytes())
-
-
-def work(kind: str, file: str) -> None:
-    """Speak ("s") or transcribe ("h") for a while at each line read, and print the pace."""
-    deed = _speaking() if kind == "s" else _hearing(Path(file).read_bytes())
-    deed()
-    print("ready", flush=True)
-    for _ in sys.stdin:
-        print(pace(deed), flush=True)
-
-
-def _speaking() -> Callable[[], float]:
-    from engine_room.speech_light import LightVoice
-    from engine_room.standard_voices import STANDARD_VOICES
-
-    voice, character = LightVoice(), STANDARD_VOICES["alloy"].character
-    return lambda: len(voice.speak(SHORT, character)) / voice.sample_rate_hz
-
-
-def _hearing(sound: bytes) -> Callable[[], float]:
-    from engine_room.catalogue import Catalogue
-    from engine_room.jobs import Job
-    from engine_room.settings import Settings
-    from engine_room.transcription_turn import TranscriptionTurn
-    from engine_room.transcription_whisper import WhisperModel
-
-    model = WhisperModel(Catalogue(Settings()).whisper_dir(), os.cpu_count() or 1)
-    job = Job(TranscriptionTurn(sound, "", "", 0, False), print)
-    return lambda: sound_s(sound) if list(model.answer(job)) else 0.0
-
-
-def pace(deed: Callable[[], float]) -> float:
-    """How much a second is done by doing it again and again for a while."""
-    begun, done = time.perf_counter(), 0.0
-    while (now := time.perf_counter()) < begun + WINDOW_S:
-        done += deed()
-    return done / (now - begun)
-
-
-def pace_of(process: subprocess.Popen[str]) -> float:
-    """The same, measured in another process."""
-    assert process.stdin
-    assert process.stdout
-    print(file=process.stdin, flush=True)
-    return float(process.stdout.readline())
-
-
-def spoken(server: Server, text: str) -> bytes:
-    """The text as a wav file."""
-    request = {"input": text, "voice": "alloy", "response_format": "wav"}
-    return server.post("/v1/audio/speech", json.dumps(request).encode())
-
-
-def sound_s(wav: bytes) -> float:
-    """How long one of our wav files sounds: 24 kHz, 16 bits, a head of 44 bytes."""
-    return (len(wav) - 44) / 48_000
 
 
 Reach = tuple[str, str, float]

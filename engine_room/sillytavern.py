@@ -41,7 +41,7 @@ class Provider:
     def set(self, body: ProviderSettings) -> dict[str, str]:
         """Keep what was set, and say so."""
         self.speed = body.speed
-        return {"message": "Settings successfully applied"}
+        return {"message": "The speed is set; the other settings are the model's own."}
 
     def request(self, body: ProviderSpeech, stream: bool = False) -> SpeechRequest:
         """What to speak; wav, as SillyTavern plays it."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine_room.xtts.guard import Fault, cut, length_fault, tail_begin
+from engine_room.xtts.guard import Fault, cut, is_one_breath, length_fault, tail_begin
 from engine_room.xtts.pace import Expected
 
 RATE_HZ = 24_000
@@ -44,6 +44,13 @@ def test_a_tail_begins_where_the_pause_does() -> None:
     begin = tail_begin(sound(1.9, 0.6, 0.5), RATE_HZ, TWO_SECONDS)
     assert begin is not None
     assert begin / RATE_HZ == pytest.approx(1.9, abs=0.03)
+
+
+def test_only_what_is_said_in_one_breath_can_have_a_tail() -> None:
+    for text in ("Hello there.", "She has no idea of it at all!", "你好"):
+        assert is_one_breath(text)
+    for text in ("One. And two.", "Well, yes.", "He said: no", "一，二。"):
+        assert not is_one_breath(text)
 
 
 def test_silence_has_no_tail() -> None:

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine_room.xtts.gpt import LAYER_NORM_EPSILON
+
 log = logging.getLogger(__name__)
 RECIPE = 1  # raise it when what an earlier version made is to be made anew
-GPT_TYPES = ("q8_0", "f16", "f32")
 GPT_FILE, VOCODER_FILE, NOTE_FILE = "gpt.gguf", "vocoder.onnx", "made-from.json"
 NUM_WORDS = 32  # of the vocabulary that means nothing; quantised rows come in blocks of 32
-LAYER_NORM_EPSILON = 1e-5
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,8 @@ class CoquiXtts:
             missing = self._model.load_state_dict(self._state, strict=False).missing_keys
         except Exception as error:  # whatever is wrong with somebody's files
             raise _broken(folder, f"{type(error).__name__}: {error}") from error
+        if with_gpt:
+            self._state = {}  # all of it is in the model
         if missing:
             raise _broken(folder, f"it has no {missing[0]} and {len(missing) - 1} more")
         torch.nn.Module.eval(self._model)  # the library's own would build its generator, too
@@ -183,7 +185,10 @@ class CoquiXtts:
             for name, value in self._state.items()
             if name.startswith("gpt.gpt.")
         }
-        write_gguf(path, self.shape, weights, gpt_type, on_layer)
+        try:
+            write_gguf(path, self.shape, weights, gpt_type, on_layer)
+        except KeyError as error:
+            raise _broken(self._folder, f"it has no {error.args[0]}") from error
 
     def write_vocoder(self, path: Path) -> None:
         """The vocoder's network as ONNX; see `vocoder.Network`."""

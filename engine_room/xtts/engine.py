@@ -10,19 +10,20 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import psutil
 
 from engine_room.cores import Cores
-from engine_room.errors import ApiError, InternalError, ShuttingDown
+from engine_room.errors import ApiError, InternalError, ShuttingDown, Unavailable
 from engine_room.jobs import Done, Engine, Failed, Inbox, Job, Serve, Status
 from engine_room.recordings import Recordings
 from engine_room.settings import Settings
 from engine_room.xtts.folder import XttsFolder, default_folder
 from engine_room.xtts.gpt import MAX_BATCH_POSITIONS, Floats, Span
-from engine_room.xtts.guard import Fault, cut, faded, tail_begin
+from engine_room.xtts.guard import Fault, is_one_breath, mended, tail_begin
 from engine_room.xtts.languages import language_of
 from engine_room.xtts.model import XttsModel
 from engine_room.xtts.narration import Narration, Sentence, Speaking
@@ -35,6 +36,7 @@ from engine_room.xtts.utterance import Utterance, latents_and_logits
 from engine_room.xtts.vocoder import VocoderStream
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 PART, VOCODER_PART = "cloning", "vocoder"
 # Latents that are vocoded together: the first of a stream early, later ones more and more, for then they
 # cost less; slowly, lest the listener runs out of sound meanwhile.
@@ -47,12 +49,8 @@ def cloning_engine(
 ) -> Engine[XttsTurn]:
     """The engine, not yet open. It is ready without a model: that is loaded at the first turn."""
 
-    def report(doing: str) -> None:
-        """What the engine is busy with before it can speak; nothing: it can."""
-        engine.status = Status("loading", doing) if doing else Status("ready")
-
     def load() -> Serve[XttsTurn]:
-        cloning = Cloning(settings, recordings, cores, report)
+        cloning = Cloning(settings, recordings, cores, partial(setattr, engine, "status"))
         if settings.xtts_at_start and cloning_status(settings).state == "ready":
             cloning.use(default_folder(settings.models_dir))
         return cloning.serve
@@ -69,7 +67,7 @@ class Cloning:
         settings: Settings,
         recordings: Recordings,
         cores: Cores | None = None,
-        report: Callable[[str], None] = log.info,
+        report: Callable[[Status], None] = lambda status: None,
     ) -> None:
         self._settings = settings
         self._report = report
@@ -93,13 +91,18 @@ class Cloning:
             return self._model
         self._unload()
         try:
-            model = XttsModel(folder, self._settings, self._cores.total, self._report)
-        finally:
-            self._report("")
+            model = XttsModel(folder, self._settings, self._cores.total, self._is_loading)
+        except Unavailable as error:
+            self._report(Status("unavailable", error.reason, error.mend))
+            raise
+        self._report(Status("ready"))
         num_sentences = model.gpt.num_sequences - model.num_voice_ids
         self._free_ids = list(range(num_sentences))
         self._model = model
         return model
+
+    def _is_loading(self, doing: str) -> None:
+        self._report(Status("loading", doing))
 
     def _unload(self) -> None:
         if self._model:
@@ -140,7 +143,15 @@ class Cloning:
     @property
     def _can_step(self) -> bool:
         """False while there is nothing to do but to wait for what others do."""
-        return bool(self._jobs) or any(narration.can_go_on for narration in self._narrations)
+        return self._may_admit or any(narration.can_go_on for narration in self._narrations)
+
+    @property
+    def _may_admit(self) -> bool:
+        """False while the first job waits for others that are spoken by another model."""
+        if not self._jobs:
+            return False
+        is_busy = self._narrations or self._preparing
+        return not is_busy or self._jobs[0].turn.folder == self._loaded.folder
 
     @property
     def _futures(self) -> list[Future[Any]]:
@@ -180,34 +191,34 @@ class Cloning:
 
     def _admit(self) -> None:
         """Prepare the jobs for the model in memory; the first for another one waits for all others."""
-        while self._jobs:
-            is_busy = self._narrations or self._preparing
-            if is_busy and self._model and self._jobs[0].turn.folder != self._model.folder:
-                break
+        while self._may_admit:
             job = self._jobs.popleft()
-            try:
-                model = self.use(job.turn.folder)
-            except ApiError as error:
-                self._inbox.end(job, Failed(error))
-                continue
-            future = self._preparer.submit(self._prepared, job, model)
-            self._preparing.append((job, future))
-            future.add_done_callback(lambda _: self._inbox.wake())
+            if model := self._tried(job, partial(self.use, job.turn.folder)):
+                future = self._preparer.submit(self._prepared, job, model)
+                self._preparing.append((job, future))
+                future.add_done_callback(lambda _: self._inbox.wake())
         for job, future in [each for each in self._preparing if each[1].done()]:
             self._preparing.remove((job, future))
-            try:
-                self._narrations.append(future.result())
-            except ApiError as error:
-                self._inbox.end(job, Failed(error))
-            except Exception:
-                log.exception("a request failed")
-                self._inbox.end(job, Failed(InternalError()))
+            if narration := self._tried(job, future.result):
+                self._narrations.append(narration)
+
+    def _tried(self, job: Job[XttsTurn], deed: Callable[[], T]) -> T | None:
+        """What a deed for a job gives; None when it fails, and the job with it."""
+        try:
+            return deed()
+        except ApiError as error:
+            self._inbox.end(job, Failed(error))
+        except Exception:
+            log.exception("a request failed")
+            self._inbox.end(job, Failed(InternalError()))
+        return None
 
     def _prepared(self, job: Job[XttsTurn], model: XttsModel) -> Narration:
         """On the preparer's thread. Raises InvalidRequest, InvalidAudio."""
         turn = job.turn
         own = getattr(turn.voice, "language", "")
         language = language_of(turn.text, turn.language, own, self._settings.xtts_language)
+        model.check_speaks(language)
 
         def tokens(text: str) -> list[int]:
             return model.text_tokens(text, language)
@@ -217,6 +228,7 @@ class Cloning:
                 tokens(spoken(piece.text, language)),
                 max_audio_tokens(piece.text, language),
                 expected(piece.text, language),
+                is_one_breath(piece.text),
                 piece.pause_s,
             )
 
@@ -284,9 +296,10 @@ class Cloning:
         together: list[tuple[Narration, Speaking]] = []
         room = MAX_BATCH_POSITIONS
         for each in speaking:
-            room -= each[1].utterance.num_pending
-            if each[0].job.turn.seed < 0 and (room >= 0 or not together):
-                together.append(each)
+            if each[0].job.turn.seed < 0:
+                room -= each[1].utterance.num_pending
+                if room >= 0:  # as it is for the first, for a prompt is shorter than a batch
+                    together.append(each)
         return [*alone, together] if together else alone
 
     # ------------------------------------------------------------ out
@@ -336,15 +349,17 @@ class Cloning:
 
     def _end_sentence(self, narration: Narration, speaking: Speaking, last: Floats) -> None:
         rate_hz, speed = self._loaded.sample_rate_hz, narration.job.turn.speed
-        sound = np.concatenate([*speaking.sounds, last])
-        tail = tail_begin(sound, round(rate_hz / speed), speaking.sentence.expected)
-        if tail is not None and self._said_again(narration, speaking, Fault.INVENTED_TAIL):
+        sound, fault, tail = np.concatenate([*speaking.sounds, last]), speaking.fault, None
+        if speaking.sentence.is_one_breath and not fault:
+            tail = tail_begin(sound, round(rate_hz / speed), speaking.sentence.expected)
+            fault = fault if tail is None else Fault.INVENTED_TAIL
+        if tail is not None and self._said_again(narration, speaking, fault):
             return
-        if speaking.fault is Fault.RAN_ON:
-            sound = cut(sound, rate_hz)
-        elif tail is not None:
-            sound = faded(sound[:tail], rate_hz)
-        narration.end_sentence(sound)
+        if fault:
+            what = "left as it is" if fault is Fault.TOO_SHORT else "cut"
+            name = narration.job.turn.voice.id
+            log.warning("a sentence in the voice %s %s: %s", name, fault.value, what)
+        narration.end_sentence(mended(sound, rate_hz, fault, tail))
         if not narration.has_more:
             self._finish(narration)
 

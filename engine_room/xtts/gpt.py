@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+LAYER_NORM_EPSILON = 1e-5  # everywhere in the GPT and after it
 # What a batch holds; a sentence's prompt is shorter.
 MAX_BATCH_POSITIONS = 512
 

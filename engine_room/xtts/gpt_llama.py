@@ -11,8 +11,10 @@ from pathlib import Path
 import llama_cpp
 import numpy as np
 
-from engine_room.llama_library import batch_of, load_model
+from engine_room.llama_library import batch_of, load_model, not_loaded
 from engine_room.xtts.gpt import MAX_BATCH_POSITIONS, Floats, Span
+
+WHAT = "XTTS GPT"
 
 
 class LlamaGpt:
@@ -20,7 +22,7 @@ class LlamaGpt:
 
     def __init__(self, path: Path, num_sequences: int, num_positions: int) -> None:
         self.num_sequences, self.num_positions = num_sequences, num_positions
-        self._model = load_model(path, "XTTS GPT", needs_tokenizer=False)
+        self._model = load_model(path, WHAT, needs_tokenizer=False)
         self._width = llama_cpp.llama_model_n_embd(self._model)
         params = llama_cpp.llama_context_default_params()
         params.n_ctx = num_positions
@@ -33,7 +35,7 @@ class LlamaGpt:
         self._context = llama_cpp.llama_init_from_model(self._model, params)
         if not self._context:
             llama_cpp.llama_model_free(self._model)
-            raise RuntimeError("there is no memory for XTTS's context")
+            raise not_loaded(path, WHAT)
         self._memory = llama_cpp.llama_get_memory(self._context)
 
     def decode(self, spans: Sequence[Span], num_threads: int) -> Floats:

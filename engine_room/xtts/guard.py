@@ -10,13 +10,14 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from engine_room.xtts.pace import Expected
+from engine_room.xtts.pace import PAUSE, Expected
 
 Floats = NDArray[np.float32]
 FRAME_S = 0.02
 # Relative to the loudest frame; breath and room are below.
 QUIET = 0.03
-# A pause this long inside one sentence, after all of it can have been said, is where inventions begin.
+ENDS = ".!?…。！？।؟ "
+# A pause this long in a text of one breath, after all of it can have been said, is where inventions begin.
 LONG_PAUSE_S = 0.45
 # After so much of the likely time a sentence can be over: some voices are quick.
 CAN_BE_OVER = 0.8
@@ -39,6 +40,11 @@ def length_fault(seconds: float, expected: Expected, has_ended: bool) -> Fault |
     return Fault.TOO_SHORT if seconds < expected.min_s else None
 
 
+def is_one_breath(text: str) -> bool:
+    """False for a text that has a pause in it: where a slow voice makes that, more of the text may follow."""
+    return not PAUSE.search(text.rstrip().rstrip(ENDS))
+
+
 def tail_begin(sound: Floats, rate_hz: int, expected: Expected) -> int | None:
     """The sample of a whole sentence, float32, -1…1, where a long pause begins after which more is said
     than the text has; None when nothing is seen."""
@@ -51,6 +57,13 @@ def tail_begin(sound: Floats, rate_hz: int, expected: Expected) -> int | None:
         if after - before > num_pause and before * FRAME_S >= CAN_BE_OVER * expected.likely_s:
             return int((before + 1) * FRAME_S * rate_hz)
     return None
+
+
+def mended(sound: Floats, rate_hz: int, fault: Fault | None, tail: int | None) -> Floats:
+    """What is kept of a sentence with this fault, and with a tail that begins at this sample."""
+    if fault is Fault.RAN_ON:
+        return cut(sound, rate_hz)
+    return sound if tail is None else faded(sound[:tail], rate_hz)
 
 
 def cut(sound: Floats, rate_hz: int) -> Floats:

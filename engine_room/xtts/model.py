@@ -115,10 +115,14 @@ class XttsModel:
         self.gpt = LlamaGpt(self.folder.converted / GPT_FILE, num_sequences, num_positions)
         self.network = OnnxVocoder(self.folder.converted / VOCODER_FILE, self.num_vocoder_threads)
 
-    @property
-    def languages(self) -> list[str]:
-        """The codes of the languages it speaks."""
-        return self._coqui.languages
+    def check_speaks(self, language: str) -> None:
+        """Raise InvalidRequest unless this model was trained on the language; fine-tuned ones have fewer."""
+        if language not in self._coqui.languages:
+            raise InvalidRequest(
+                f"{self.folder.id} does not speak {language}; it speaks {', '.join(self._coqui.languages)}.",
+                param="language",
+                code="unsupported_language",
+            )
 
     def conditioning(self, voice: ClonedVoice | StudioVoice) -> Conditioning:
         """What makes a voice. Raises InvalidRequest, InvalidAudio."""

@@ -26,11 +26,12 @@ RETRY_SEED = 1_000_003  # added to a sentence's seed when it is said again
 @dataclass(frozen=True, slots=True)
 class Sentence:
     """A piece of the text as the GPT gets it: its tokens, how many audio tokens it may take, how long that
-    should be, and the silence after it."""
+    should be, whether it has no pause in it, and the silence after it."""
 
     tokens: list[int]
     max_audio_tokens: int
     expected: Expected
+    is_one_breath: bool
     pause_s: float
 
 
@@ -134,7 +135,7 @@ class Narration:
         """All of the sentence, as it is to be, at least what was sent; then the pause after it."""
         assert self.speaking
         rest = sound[self.speaking.num_sent :]
-        if not self.speaking.num_sent:
+        if not self.speaking.sounds:
             rest = ramped(rest, self._rate_hz)
         self._add(ramped(rest[::-1], self._rate_hz)[::-1])
         if self.has_more:

@@ -8,14 +8,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engine_room.xtts.gpt import Conditioning, Floats, Span, Tables
+from engine_room.xtts.gpt import LAYER_NORM_EPSILON, Conditioning, Floats, Span, Tables
 from engine_room.xtts.sampling import AudioSampler
-
-LAYER_NORM_EPSILON = np.float32(1e-5)
 
 
 class Utterance:
-    """One piece. `seq_id` is where the GPT has it; `num_shared` positions are there when it begins."""
+    """One piece; `seq_id` is where the GPT has it."""
 
     def __init__(
         self,
@@ -39,11 +37,6 @@ class Utterance:
     def num_positions(self) -> int:
         """How many positions it may take at most."""
         return self._position + len(self._pending) + self._max_tokens - self._num_tokens
-
-    @property
-    def has_begun(self) -> bool:
-        """True once the GPT has seen its prompt."""
-        return self._num_tokens > 0
 
     @property
     def num_pending(self) -> int:
@@ -96,7 +89,7 @@ def prompt(tables: Tables, conditioning: Conditioning, text_tokens: Sequence[int
 def latents_and_logits(tables: Tables, hidden: Floats) -> tuple[Floats, Floats]:
     """Of hidden states, float32 (spans, channels): latents of that shape, and logits (spans, tokens)."""
     centred = hidden - hidden.mean(1, keepdims=True)
-    scale = np.sqrt((centred**2).mean(1, keepdims=True) + LAYER_NORM_EPSILON)
+    scale = np.sqrt((centred**2).mean(1, keepdims=True) + np.float32(LAYER_NORM_EPSILON))
     latents: Floats = centred / scale * tables.norm_weight + tables.norm_bias
     # Not `@`: the threads of numpy's BLAS wait busily after it, on the cores that the GPT wants back. With
     # it a token took 45 ms instead of 20.
