@@ -3,6 +3,7 @@
 import json
 import queue
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +15,10 @@ import pytest
 from engine_room.clones import ClonedVoice
 from engine_room.encoding import Sound, decode, encode
 from engine_room.errors import ApiError, InvalidRequest, Unavailable
-from engine_room.jobs import Done, Engine, Failed, Job, Status
+from engine_room.jobs import Done, Engine, Failed, Inbox, Job, Status
 from engine_room.recordings import Recordings
 from engine_room.settings import Settings
-from engine_room.xtts.engine import cloning_engine
+from engine_room.xtts.engine import Cloning, cloning_engine
 from engine_room.xtts.folder import XttsFolder
 from engine_room.xtts.turn import StudioVoice, XttsTurn
 
@@ -134,6 +135,15 @@ def test_a_stream_is_the_same_sound_and_begins_before_it_ends(
     assert len(blocks) > 1
     assert len(streamed) == len(whole)
     assert np.abs(streamed - whole).max() < 1e-4
+    assert streamed[0] == streamed[-1] == 0  # no click
+
+
+def test_between_sentences_there_is_a_pause(
+    engine: Engine[XttsTurn], xtts_folder: XttsFolder
+) -> None:
+    said = sound(Events(engine, turn(xtts_folder, text=TWO)).data()).samples
+    loud = np.flatnonzero(said)
+    assert 0.2 < np.diff(loud).max() / 24_000 < 0.5
 
 
 def test_a_sentence_that_goes_wrong_is_said_again_and_a_stream_of_it_is_cut(
@@ -194,6 +204,40 @@ def test_a_cancelled_request_ends_at_once_and_leaves_its_place(
             book.data()
     assert Events(engine, turn(xtts_folder)).data()
     assert time.monotonic() - started < 30  # and not what three hundred sentences take
+
+
+class Cancelling(Inbox[XttsTurn]):
+    """Cancels a job when it has spoken a few tokens: the engine looks in once a step."""
+
+    def __init__(self, job: Job[XttsTurn]) -> None:
+        super().__init__("voice cloning", 9)
+        self.num_steps = 0
+        self._job = job
+        self.put(job)
+
+    def take(
+        self, max_jobs: int, wait: bool, patience_s: float | None = None
+    ) -> list[Job[XttsTurn]]:
+        self.num_steps += not wait
+        if self.num_steps == 4:
+            self._job.cancel()
+        return super().take(max_jobs, wait, patience_s)
+
+
+def test_one_that_is_cancelled_in_the_middle_of_a_sentence_leaves_its_place(
+    settings: Settings, xtts_folder: XttsFolder
+) -> None:
+    narrow = settings.model_copy(update={"xtts_parallel": 1})
+    events: queue.Queue[object] = queue.Queue()
+    inbox = Cancelling(Job(turn(xtts_folder, text=TWO), events.put))
+    thread = threading.Thread(target=Cloning(narrow, Recordings(narrow)).serve, args=[inbox])
+    thread.start()
+    assert isinstance(events.get(timeout=PATIENCE_S), Failed)
+    inbox.put(Job(turn(xtts_folder), events.put))
+    assert isinstance(events.get(timeout=PATIENCE_S), bytes)
+    inbox.close()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
 
 
 def test_speed_keeps_the_pitch_and_changes_the_length(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine_room.xtts.guard import Fault, cut, is_one_breath, length_fault, tail_begin
+from engine_room.xtts.guard import Fault, cut, is_one_breath, length_fault, mended, tail_begin
 from engine_room.xtts.pace import Expected
 
 RATE_HZ = 24_000
@@ -51,6 +51,15 @@ def test_only_what_is_said_in_one_breath_can_have_a_tail() -> None:
         assert is_one_breath(text)
     for text in ("One. And two.", "Well, yes.", "He said: no", "一，二。"):
         assert not is_one_breath(text)
+
+
+def test_a_fault_is_mended_and_nothing_else_is_touched() -> None:
+    said = sound(1.9, 0.6, 0.5)
+    assert mended(said, RATE_HZ, None, None) is said
+    assert mended(said, RATE_HZ, Fault.TOO_SHORT, None) is said
+    assert len(mended(said, RATE_HZ, Fault.RAN_ON, None)) < len(said)
+    kept = mended(said, RATE_HZ, Fault.INVENTED_TAIL, 45_600)
+    assert (len(kept), kept[-1]) == (45_600, 0)
 
 
 def test_silence_has_no_tail() -> None:
