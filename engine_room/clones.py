@@ -22,38 +22,11 @@ from engine_room.standard_voices import STANDARD_VOICES
 from engine_room.voice_names import composed, folded
 
 log = logging.getLogger(__name__)
-CLIP_SUFFIXES = {
-    *(".wav", ".mp3", ".flac", ".m4a", ".ogg", ".opus", ".webm", ".aac", ".mp4"),
-    *(
-        ".aif",
-        ".aiff",
-        ".amr",
-        ".asf",
-        ".au",
-        ".avi",
-        ".caf",
-        ".flv",
-        ".m4b",
-        ".m4v",
-        ".mka",
-        ".mkv",
-    ),
-    *(
-        ".mov",
-        ".mp2",
-        ".mpeg",
-        ".mpg",
-        ".mpga",
-        ".oga",
-        ".ogv",
-        ".ts",
-        ".w64",
-        ".weba",
-        ".wma",
-        ".wmv",
-    ),
-    *(".3gp", ".audio"),  # the last is what an upload without a known suffix is kept as
-}
+# The last is what an upload without a known suffix is kept as.
+CLIP_SUFFIXES = set(
+    ".wav .mp3 .flac .m4a .ogg .opus .webm .aac .mp4 .aif .aiff .amr .asf .au .avi .caf .flv .m4b .m4v .mka "
+    ".mkv .mov .mp2 .mpeg .mpg .mpga .oga .ogv .ts .w64 .weba .wma .wmv .3gp .audio".split()
+)
 NOTE_NAME = "voice.json"
 MAX_NOTE_BYTES = 100_000
 # A folder that changed just now may change again without its time changing: FAT counts in steps of 2 s.
