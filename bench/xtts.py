@@ -238,7 +238,7 @@ def exactness(folder: XttsFolder, library: Librarys) -> None:
     }
     for name, network in networks.items():
         stream = VocoderStream(network, speaker, coqui.stretches)
-        parts = [stream.add(latents[i : i + 24], i == 96) for i in range(0, 120, 24)]
+        parts = [stream.add(latents[i : i + 24], i == 96)() for i in range(0, 120, 24)]
         difference = float(np.abs(np.concatenate(parts) - whole.numpy()).max())
         print(f"| vocoder in windows, {name}: largest difference | {difference:.1e} | | | < 1e-5 |")
 

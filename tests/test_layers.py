@@ -75,6 +75,7 @@ FLOORS = [
         "xtts.languages",
         "xtts.numbers",
         "xtts.pace",
+        "xtts.places",
         "xtts.readiness",
         "xtts.sampling",
         "xtts.studio",

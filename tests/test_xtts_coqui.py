@@ -136,7 +136,7 @@ def test_the_sound_is_the_same_in_onnx_and_in_torch(
         )
     for network in (OnnxVocoder(converted / VOCODER_FILE, 1), coqui.vocode):
         stream = VocoderStream(network, voice.speaker, coqui.stretches)
-        parts = [stream.add(latents[:10]), stream.add(latents[10:], is_last=True)]
+        parts = [stream.add(latents[:10])(), stream.add(latents[10:], is_last=True)()]
         sound = np.concatenate(parts)
         assert len(parts[0]) > 0.25 * coqui.sample_rate_hz
         assert sound.shape == wanted.reshape(-1).shape

@@ -36,7 +36,7 @@ def streamed(all_latents: Floats, cuts: list[int], stretches: tuple[float, ...])
     stream = VocoderStream(network, SPEAKER, stretches)
     edges = [0, *cuts, len(all_latents)]
     return [
-        stream.add(all_latents[begin:end], end == len(all_latents))
+        stream.add(all_latents[begin:end], end == len(all_latents))()
         for begin, end in itertools.pairwise(edges)
     ]
 
@@ -49,6 +49,15 @@ def test_a_stream_of_any_cuts_is_the_sound_of_all_at_once(cuts: list[int], speed
     parts = np.concatenate(streamed(latents(57), cuts, stretches))
     assert len(parts) == len(whole)
     assert np.abs(parts - whole).max() < 1e-5
+
+
+def test_the_work_may_be_done_in_any_order() -> None:
+    stream = VocoderStream(network, SPEAKER, STRETCHES)
+    all_latents = latents(57)
+    works = [stream.add(all_latents[i : i + 19], i == 38) for i in range(0, 57, 19)]
+    sounds = [work() for work in reversed(works)]
+    whole = streamed(all_latents, [], STRETCHES)[0]
+    assert np.abs(np.concatenate(sounds[::-1]) - whole).max() < 1e-5
 
 
 def test_the_first_ten_latents_already_give_a_third_of_a_second() -> None:
@@ -75,7 +84,7 @@ def test_a_long_stream_decodes_each_frame_about_once() -> None:
 
     stream = VocoderStream(counting, SPEAKER, STRETCHES)
     for number in range(24):
-        stream.add(latents(24), number == 23)
+        stream.add(latents(24), number == 23)()
     assert seen < 1.35 * 24 * 24 * 4.36
 
 

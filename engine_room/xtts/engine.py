@@ -6,9 +6,10 @@ sentence, so a short one is not stuck behind a book.
 """
 
 import logging
+import threading
 import time
-from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
 from typing import Any, TypeVar
@@ -25,9 +26,10 @@ from engine_room.xtts.folder import XttsFolder, default_folder
 from engine_room.xtts.gpt import MAX_BATCH_POSITIONS, Floats, Span
 from engine_room.xtts.guard import Fault, is_one_breath, mended, tail_begin
 from engine_room.xtts.languages import language_of
-from engine_room.xtts.model import XttsModel
+from engine_room.xtts.model import NUM_VOCODERS, XttsModel
 from engine_room.xtts.narration import Narration, Sentence, Speaking
 from engine_room.xtts.pace import expected, max_audio_tokens
+from engine_room.xtts.places import Places
 from engine_room.xtts.readiness import cloning_status
 from engine_room.xtts.sampling import AudioSampler
 from engine_room.xtts.text import Piece, pieces, spoken
@@ -37,10 +39,11 @@ from engine_room.xtts.vocoder import VocoderStream
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-PART, VOCODER_PART = "cloning", "vocoder"
+PART = "cloning"
 # Latents that are vocoded together: the first of a stream early, later ones more and more, for then they
-# cost less; slowly, lest the listener runs out of sound meanwhile.
-FIRST_LATENTS, MAX_LATENTS, GROWTH = 10, 48, 1.25
+# cost less; a share of what the listener has had, who runs out of sound meanwhile otherwise.
+FIRST_LATENTS, MIN_LATENTS, MAX_LATENTS = 10, 8, 48
+SHARE_OF_HEARD = 0.3
 MAX_OPEN = 64  # requests that take turns; the others wait in the inbox
 
 
@@ -57,6 +60,11 @@ def cloning_engine(
 
     engine = Engine("voice cloning", load, settings.max_queued)
     return engine
+
+
+def enough_after(num_latents: int) -> float:
+    """How many latents a stream's next sound is made of, after so many."""
+    return min(max(MIN_LATENTS, SHARE_OF_HEARD * num_latents), MAX_LATENTS)
 
 
 class Cloning:
@@ -79,10 +87,8 @@ class Cloning:
         self._preparing: list[tuple[Job[XttsTurn], Future[Narration]]] = []
         # Those that have begun; whose turn it is to begin a sentence is first.
         self._narrations: deque[Narration] = deque()
-        self._free_ids: list[int] = []
-        self._voice_ids: OrderedDict[bytes, int] = OrderedDict()  # by voice; the latest used last
+        self._places: Places
         self._last_work = time.monotonic()
-        self._vocoder = ThreadPoolExecutor(1, "vocoder")
         self._preparer = ThreadPoolExecutor(1, "cloned voices")
 
     def use(self, folder: XttsFolder) -> XttsModel:
@@ -96,9 +102,8 @@ class Cloning:
             self._report(Status("unavailable", error.reason, error.mend))
             raise
         self._report(Status("ready"))
-        num_sentences = model.gpt.num_sequences - model.num_voice_ids
-        self._free_ids = list(range(num_sentences))
         self._model = model
+        self._places = Places(model.gpt, model.num_voice_ids, self._decoded)
         return model
 
     def _is_loading(self, doing: str) -> None:
@@ -111,7 +116,6 @@ class Cloning:
             freed = (before - psutil.Process().memory_info().rss) / 1e6
             log.info("XTTS model %s unloaded, %.0f MB freed", self._model.folder.id, freed)
         self._model = None
-        self._voice_ids.clear()
 
     def serve(self, inbox: Inbox[XttsTurn]) -> None:
         """Answer what comes into the inbox until it is closed."""
@@ -155,8 +159,9 @@ class Cloning:
 
     @property
     def _futures(self) -> list[Future[Any]]:
-        sounding = [n.speaking.sounding for n in self._narrations if n.speaking]
-        return [future for _, future in self._preparing] + [each for each in sounding if each]
+        speaking = [n.speaking for n in self._narrations if n.speaking]
+        sounding = [each.sounding[0] for each in speaking if each.sounding]
+        return [future for _, future in self._preparing] + sounding
 
     @property
     def _is_idle(self) -> bool:
@@ -173,14 +178,11 @@ class Cloning:
             self._last_work = time.monotonic()
 
     def _decode(self, batch: list[tuple[Narration, Speaking]]) -> None:
-        model = self._loaded
-        spans = [speaking.utterance.span() for _, speaking in batch]
-        with self._cores.working(PART):
-            hidden = model.gpt.decode(spans, self._cores.share(PART))
-            latents, logits = latents_and_logits(model.tables, hidden)
-            for (narration, speaking), latent, scores in zip(batch, latents, logits, strict=True):
-                speaking.utterance.accept(latent, scores)
-                self._make_sound(narration, speaking)
+        hidden = self._decoded([speaking.utterance.span() for _, speaking in batch])
+        latents, logits = latents_and_logits(self._loaded.tables, hidden)
+        for (narration, speaking), latent, scores in zip(batch, latents, logits, strict=True):
+            speaking.utterance.accept(latent, scores)
+            self._make_sound(narration, speaking)
 
     @property
     def _loaded(self) -> XttsModel:
@@ -241,7 +243,7 @@ class Cloning:
         for narration in [n for n in self._narrations if not n.speaking]:
             taken = sum(n.num_positions for n in self._narrations)
             room = self._loaded.num_sentence_positions - taken
-            if not self._free_ids or room < self._loaded.max_sentence_positions:
+            if not self._places.has_free or room < self._loaded.max_sentence_positions:
                 break
             self._begin(narration)
             self._narrations.remove(narration)
@@ -258,10 +260,8 @@ class Cloning:
             AudioSampler(model.sampling, seed, model.tables.start_audio),
             sentence.max_audio_tokens,
         )
-        utterance.seq_id = self._free_ids.pop()
-        num_shared = len(narration.conditioning.latents)
-        model.gpt.copy_prefix(self._voice_id(narration), utterance.seq_id, num_shared)
-        utterance.skip(num_shared)
+        utterance.seq_id = self._places.take(narration.voice_key, narration.conditioning)
+        utterance.skip(len(narration.conditioning.latents))
         speed = narration.job.turn.speed
         stretches = model.stretches if speed == 1 else (1 / speed, *model.stretches)
         vocoder = VocoderStream(model.network, narration.conditioning.speaker, stretches)
@@ -269,23 +269,9 @@ class Cloning:
             sentence, seed, utterance, vocoder, FIRST_LATENTS, is_retry=is_retry
         )
 
-    def _voice_id(self, narration: Narration) -> int:
-        """Where the GPT has the voice's positions, which all sentences in it begin with."""
-        key, known = narration.voice_key, self._voice_ids
-        if key in known:
-            known.move_to_end(key)
-            return known[key]
-        model = self._loaded
-        if len(known) == model.num_voice_ids:
-            _, voice_id = known.popitem(last=False)
-            model.gpt.forget(voice_id)
-        else:
-            voice_id = model.gpt.num_sequences - 1 - len(known)
+    def _decoded(self, spans: Sequence[Span]) -> Floats:
         with self._cores.working(PART):
-            voice = Span(voice_id, 0, narration.conditioning.latents)
-            model.gpt.decode([voice], self._cores.share(PART))
-        known[key] = voice_id
-        return voice_id
+            return self._loaded.gpt.decode(spans, self._cores.share(PART))
 
     def _batches(self) -> list[list[tuple[Narration, Speaking]]]:
         """Those who speak, and of those who begin as many as have room, in one batch; those with a seed in
@@ -305,39 +291,40 @@ class Cloning:
     # ------------------------------------------------------------ out
 
     def _make_sound(self, narration: Narration, speaking: Speaking) -> None:
-        """Have latents made sound, when there are enough of them or no more to come: on a thread beside this
+        """Have latents made sound, when there are enough of them or no more to come: on threads beside this
         one, for the GPT waits for memory and the vocoder computes."""
         utterance = speaking.utterance
         if utterance.is_over:
             self._release(speaking)
         enough = speaking.num_enough if narration.job.turn.stream else MAX_LATENTS
-        if speaking.sounding or not (utterance.is_over or utterance.num_latents >= enough):
+        is_due = utterance.is_over or utterance.num_latents >= enough
+        if speaking.is_last or len(speaking.sounding) == NUM_VOCODERS or not is_due:
             return
         speaking.num_latents += utterance.num_latents
-        speaking.num_enough = min(speaking.num_enough * GROWTH, MAX_LATENTS)
+        speaking.num_enough = enough_after(speaking.num_latents)
         speaking.is_last = utterance.is_over
         if not (speaking.is_last and self._said_again(narration, speaking, speaking.fault)):
-            latents = utterance.take()
-            speaking.sounding = self._vocoder.submit(self._sound, speaking, latents)
-            speaking.sounding.add_done_callback(lambda _: self._inbox.wake())
+            work = speaking.vocoder.add(utterance.take(), speaking.is_last)
+            future = self._loaded.vocoders.submit(self._sound, work)
+            future.add_done_callback(lambda _: self._inbox.wake())
+            speaking.sounding.append(future)
 
-    def _sound(self, speaking: Speaking, latents: Floats) -> Floats:
-        """On the vocoder's thread."""
-        with self._cores.working(VOCODER_PART, self._loaded.num_vocoder_threads):
-            return speaking.vocoder.add(latents, speaking.is_last)
+    def _sound(self, work: Callable[[], Floats]) -> Floats:
+        """On a vocoder's thread."""
+        with self._cores.working(threading.current_thread().name, self._loaded.num_vocoder_threads):
+            return work()
 
     def _collect_sounds(self) -> None:
-        """Send on what has been made."""
+        """Send on what has been made, in its order."""
         for narration in list(self._narrations):
             speaking = narration.speaking
-            if not (speaking and speaking.sounding and speaking.sounding.done()):
-                continue
-            sound, speaking.sounding = speaking.sounding.result(), None
-            if speaking.is_last:
-                self._end_sentence(narration, speaking, sound)
-            else:
-                narration.hear(sound)
-                self._make_sound(narration, speaking)
+            while speaking and speaking.sounding and speaking.sounding[0].done():
+                sound = speaking.sounding.popleft().result()
+                if speaking.is_last and not speaking.sounding:
+                    self._end_sentence(narration, speaking, sound)
+                else:
+                    narration.hear(sound)
+                    self._make_sound(narration, speaking)
 
     def _said_again(self, narration: Narration, speaking: Speaking, fault: Fault | None) -> bool:
         """A sentence with a fault is said once more, otherwise, if nobody has heard any of it."""
@@ -374,8 +361,7 @@ class Cloning:
         """Give the place in the GPT back; once more does no harm."""
         utterance = speaking.utterance
         if utterance.seq_id >= 0:
-            self._loaded.gpt.forget(utterance.seq_id)
-            self._free_ids.append(utterance.seq_id)
+            self._places.give_back(utterance.seq_id)
             utterance.seq_id = -1
 
     def _drop_cancelled(self) -> None:

@@ -1,13 +1,14 @@
 """An XTTS model in memory: its GPT, vocoder, voices and tokenizer, on the device there is.
 
 On a CPU the GPT runs in llama.cpp and the vocoder in ONNX Runtime, from files converted once and kept beside
-the user's own; on a GPU both run in torch. `conditioning` and `text_tokens` belong to one thread, `gpt` and
-`network` to another.
+the user's own; on a GPU both run in torch. `conditioning` and `text_tokens` belong to one thread, `gpt` to
+another, `network` to those of `vocoders`.
 """
 
 import logging
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from engine_room.clips import prepared
@@ -30,6 +31,7 @@ from engine_room.xtts.studio import StudioVoice
 from engine_room.xtts.vocoder import Network
 
 log = logging.getLogger(__name__)
+NUM_VOCODERS = 2  # on a CPU; a GPU is busy with one
 NUM_VOICE_IDS = 4  # voices whose conditioning positions stay in the GPT
 # Positions for one sentence: more than nearly all take, so that as many as may speak at once find room.
 SENTENCE_POSITIONS = 640
@@ -58,8 +60,10 @@ class XttsModel:
         self.speakers = self._coqui.speakers()
         sha256 = sha256_of(folder.checkpoint)
         self.num_voice_ids = NUM_VOICE_IDS
-        # The GPT hardly gains from the other half: it waits for memory.
-        self.num_vocoder_threads = max(1, num_threads // 2)
+        # Two pieces of sound are made at once, with half the cores; the other half is the GPT's. On two
+        # cores they share one: a GPT that is ahead leaves both to them.
+        self.num_vocoder_threads = max(1, num_threads // 2 // NUM_VOCODERS)
+        self.vocoders = ThreadPoolExecutor(NUM_VOCODERS if on_cpu else 1, "vocoder")
         num_sequences = settings.xtts_parallel + NUM_VOICE_IDS
         self.max_text_tokens = self._coqui.max_text_tokens
         # What all sentences that are spoken at once may take, and the longest of them.
@@ -144,6 +148,7 @@ class XttsModel:
         return self._coqui.text_tokens(text, language)
 
     def close(self) -> None:
-        """Free the memory; it is not to be used any more."""
+        """Free the memory; it is not to be used any more. Waits for sound that is being made."""
+        self.vocoders.shutdown()
         self.gpt.close()
         self._coqui.close()

@@ -47,8 +47,8 @@ class Speaking:
     num_latents: int = 0  # that are sound
     sounds: list[Floats] = field(default_factory=list)
     num_sent: int = 0  # samples that were sent on the way
-    sounding: Future[Floats] | None = None  # sound that is being made
-    is_last: bool = False  # that sound
+    sounding: deque[Future[Floats]] = field(default_factory=deque)  # sound that is being made
+    is_last: bool = False  # the latest of it
     is_retry: bool = False
 
     @property
@@ -93,7 +93,7 @@ class Narration:
         """False while it only waits for sound that is being made."""
         if self.speaking is None or self.is_speaking:
             return True
-        return self.speaking.sounding is None or self.speaking.sounding.done()
+        return not self.speaking.sounding or self.speaking.sounding[0].done()
 
     @property
     def has_more(self) -> bool:

@@ -64,9 +64,11 @@ class Stretch:
 
 
 class VocoderStream:
-    """Latents go in, their sound comes out as soon as it can no longer change. One sentence's.
+    """Latents go in, and the work comes out that makes sound of them, as soon as that can no longer change.
+    One sentence's.
 
-    Not thread-safe. `stretches` are the factors by which latents become frames, one after the other.
+    Not thread-safe, but the work may be done on any threads, several at once. `stretches` are the factors by
+    which latents become frames, one after the other.
     """
 
     def __init__(self, network: Network, speaker: Floats, stretches: tuple[float, ...]) -> None:
@@ -74,23 +76,27 @@ class VocoderStream:
         self._speaker = speaker
         self._stretches = [Stretch(factor) for factor in stretches]
         self._latents: list[Floats] = []
-        self._num_done = 0  # frames whose sound is out
+        self._num_done = 0  # frames whose sound is under way or out
 
-    def add(self, latents: Floats, is_last: bool = False) -> Floats:
-        """Sound that is sure with these latents, float32 (latents, channels); all of it at the last."""
+    def add(self, latents: Floats, is_last: bool = False) -> Callable[[], Floats]:
+        """The work for the sound that is sure with these latents, float32 (latents, channels); for all that
+        is left at the last. It gives float32 (samples,), that follow those of the work before."""
         self._latents.append(latents)
         known = np.concatenate(self._latents)
         self._latents = [known]
         sizes = self._sizes(len(known), is_last)
         num_sure = sizes[-1] if is_last else sizes[-1] - CONTEXT_FRAMES
-        if num_sure <= self._num_done:
-            return np.zeros(0, np.float32)
         begin = max(0, self._num_done - CONTEXT_FRAMES)
+        first, last = self._num_done - begin, num_sure - begin
+        if first >= last:
+            return lambda: np.zeros(0, np.float32)
         frames = self._frames(known, begin, sizes[-1] if is_last else num_sure + CONTEXT_FRAMES)
-        sound = self._network(frames, self._speaker)
-        sound = sound[(self._num_done - begin) * SAMPLES_PER_FRAME :]
-        sound = sound[: (num_sure - self._num_done) * SAMPLES_PER_FRAME]
         self._num_done = num_sure
+
+        def sound() -> Floats:
+            samples = self._network(frames, self._speaker)
+            return samples[first * SAMPLES_PER_FRAME : last * SAMPLES_PER_FRAME]
+
         return sound
 
     def _sizes(self, num_latents: int, is_last: bool) -> list[int]:
