@@ -1,14 +1,14 @@
 """XTTS's two heavy parts in forms that a CPU computes fast: the GPT as a GGUF, the vocoder as ONNX.
 
-Made once from the user's model, beside it and never touching it. Written from plain arrays; whoever has
-the model loaded hands them over.
+Made once from the user's model, beside it where that can be written, and never touching it. Written from
+plain arrays; whoever has the model loaded hands them over.
 """
 
 import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,20 @@ def is_made(folder: Path, source: MadeFrom) -> bool:
     return note == asdict(source) and all(
         (folder / name).is_file() for name in (GPT_FILE, VOCODER_FILE)
     )
+
+
+def make_in_one(places: Sequence[Path], source: MadeFrom, write: Callable[[Path], None]) -> Path:
+    """Have `write` fill the first of the folders that takes it; which one. Raises OSError that says of each
+    why it does not."""
+    refusals = []
+    for folder in places:
+        try:
+            make(folder, source, write)
+        except OSError as error:
+            refusals.append(f"{folder} ({error.strerror or error})")
+        else:
+            return folder
+    raise OSError(" nor ".join(refusals))
 
 
 def make(folder: Path, source: MadeFrom, write: Callable[[Path], None]) -> None:
