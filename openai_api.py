@@ -252,7 +252,7 @@ def list_languages() -> dict[str, dict[str, str]]:
 
 @silly.post("/set_tts_settings")
 async def set_tts_settings(held: Held, body: sillytavern.ProviderSettings) -> dict[str, str]:
-    """The pace of what the provider's other routes speak from now on."""
+    """How the provider's other routes speak from now on."""
     return held.provider.set(body)
 
 

@@ -10,6 +10,7 @@ from engine_room.standard_voices import StandardVoice
 from engine_room.voices import Voices
 from engine_room.xtts.folder import NAME, XttsFolder, default_folder, xtts_folders
 from engine_room.xtts.readiness import check_ready, cloning_status
+from engine_room.xtts.sampling import SamplingChanges
 from engine_room.xtts.studio import StudioVoice, studio_speaker
 from engine_room.xtts.turn import XttsTurn
 
@@ -38,7 +39,8 @@ def speech_turn(body: SpeechRequest, voices: Voices, settings: Settings) -> Spee
         voice = StudioVoice(studio_speaker(voice.id, settings.voice_clones_dir))
     folder = folder or default_folder(settings.models_dir)
     check_ready(settings, folder, voice.id)
-    return XttsTurn(folder, body.input, body.language, voice, *wanted, body.seed)
+    sampling = SamplingChanges(body.temperature, body.top_k, body.top_p, body.repetition_penalty)
+    return XttsTurn(folder, body.input, body.language, voice, *wanted, body.seed, sampling)
 
 
 def _folder(model: str, settings: Settings) -> XttsFolder | None:

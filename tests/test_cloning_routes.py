@@ -173,6 +173,10 @@ def test_sillytaverns_xtts_provider_speaks(http: httpx.Client) -> None:
     fast = duration_s(http.post("/tts_to_audio/", json=body).content)
     assert http.post("/set_tts_settings", json=sliders | {"speed": 1}).status_code == 200
     assert duration_s(http.post("/tts_to_audio/", json=body).content) > 1.5 * fast
+    answer = http.post("/set_tts_settings", json=sliders | {"top_p": 1.5})
+    assert answer.status_code == 400
+    assert "top_p" in answer.json()["error"]["message"]
+    assert "1.5" in answer.json()["error"]["message"]
     with http.stream("GET", "/tts_stream/", params=body | {"speaker_wav": "Ålice"}) as answer:
         assert answer.headers["content-type"] == "audio/wav"
         assert duration_s(answer.read()) > 0.1

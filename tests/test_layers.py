@@ -184,6 +184,7 @@ NEIGHBOURS = {
     ("xtts.guard", "xtts.pace"),
     ("xtts.readiness", "jobs"),
     ("xtts.turn", "clones"),
+    ("xtts.turn", "xtts.sampling"),
     ("xtts.utterance", "xtts.sampling"),
 }
 # Who may import a library, where that is not everybody.

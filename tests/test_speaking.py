@@ -12,6 +12,7 @@ from engine_room.settings import Settings
 from engine_room.speaking import speech_turn
 from engine_room.speech import SpeechTurn
 from engine_room.voices import Voices
+from engine_room.xtts.sampling import SamplingChanges
 from engine_room.xtts.studio import StudioVoice
 from engine_room.xtts.turn import XttsTurn
 
@@ -66,6 +67,13 @@ def test_a_cloned_voice_speaks_by_xtts_whatever_model_is_named(settings: Setting
         found = turn(settings, model=model, voice={"id": "grandma"}, seed=3, language="de")
         assert isinstance(found, XttsTurn)
         assert (found.voice.id, found.seed, found.language) == ("Grandma", 3, "de")
+
+
+def test_what_a_request_says_of_sampling_is_passed_on(settings: Settings) -> None:
+    with_model(settings)
+    found = turn(settings, voice="Grandma", top_k=3, repetition_penalty=2)
+    assert isinstance(found, XttsTurn)
+    assert found.sampling == SamplingChanges(top_k=3, repetition_penalty=2)
 
 
 def test_a_fine_tuned_model_speaks_under_its_folders_name(settings: Settings) -> None:

@@ -20,6 +20,7 @@ from engine_room.recordings import Recordings
 from engine_room.settings import Settings
 from engine_room.xtts.engine import Cloning, cloning_engine
 from engine_room.xtts.folder import XttsFolder
+from engine_room.xtts.sampling import SamplingChanges
 from engine_room.xtts.turn import StudioVoice, XttsTurn
 
 pytest.importorskip("TTS", reason="voice cloning is not installed")
@@ -117,6 +118,16 @@ def test_a_seed_gives_the_same_sound_and_another_one_another(
     )
     assert one == same
     assert one != other
+
+
+def test_a_request_may_draw_otherwise_than_its_model_does(
+    engine: Engine[XttsTurn], xtts_folder: XttsFolder
+) -> None:
+    likeliest = SamplingChanges(temperature=0)
+    one, two = (
+        Events(engine, turn(xtts_folder, seed=seed, sampling=likeliest)).data() for seed in (1, 2)
+    )
+    assert one == two
 
 
 def test_a_stream_is_the_same_sound_and_begins_before_it_ends(

@@ -252,18 +252,17 @@ class Cloning:
     def _begin(self, narration: Narration) -> None:
         """Give its next sentence a place, the voice in it already."""
         sentence, seed, is_retry = narration.next_sentence()
-        model = self._loaded
+        model, turn = self._loaded, narration.job.turn
         utterance = Utterance(
             model.tables,
             narration.conditioning,
             sentence.tokens,
-            AudioSampler(model.sampling, seed, model.tables.start_audio),
+            AudioSampler(turn.sampling.of(model.sampling), seed, model.tables.start_audio),
             sentence.max_audio_tokens,
         )
         utterance.seq_id = self._places.take(narration.voice_key, narration.conditioning)
         utterance.skip(len(narration.conditioning.latents))
-        speed = narration.job.turn.speed
-        stretches = model.stretches if speed == 1 else (1 / speed, *model.stretches)
+        stretches = model.stretches if turn.speed == 1 else (1 / turn.speed, *model.stretches)
         vocoder = VocoderStream(model.network, narration.conditioning.speaker, stretches)
         narration.speaking = Speaking(
             sentence, seed, utterance, vocoder, FIRST_LATENTS, is_retry=is_retry
