@@ -60,11 +60,14 @@ class Engines:
     def status(self) -> dict[str, Status]:
         """How each part is."""
         cloning = self.voices.cloning_status()
+        if cloning.state == "ready":
+            cloning = self.cloning.status
+        by_xtts = self.settings.speech_engine == "xtts"
         return {
             "chat": self.chat.status,
             "embeddings": self.catalogue.embedding_status(self.embeddings.status),
-            "speech": self.speech.status,
-            "voice_cloning": self.cloning.status if cloning.state == "ready" else cloning,
+            "speech": cloning if by_xtts else self.speech.status,
+            "voice_cloning": cloning,
             "transcription": self.transcription.status,
         }
 

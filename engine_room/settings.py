@@ -135,6 +135,11 @@ class Settings(BaseSettings):
     speech_max_chars: int = Field(
         20_000, ge=1, description="longest text for one speech request, in characters"
     )
+    speech_engine: Literal["hibari", "xtts"] = Field(
+        "hibari",
+        description="what speaks OpenAI's voice names with `tts-1` and its like: `hibari` (the fast English "
+        "voices), `xtts` (its studio speakers; an error while there is no XTTS)",
+    )
     audio_keep_files: Count = Field(500, description="newest speech files kept; 0 keeps nothing")
     audio_keep_mb: Count = Field(500, description="megabytes of speech kept; 0 keeps nothing")
 

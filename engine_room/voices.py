@@ -125,11 +125,11 @@ class Voices:
         """A voice, what its clips are worth, and whether it can speak; reads the clips. `speech` is how the
         engine of the standard voices is. Raises VoiceNotFound."""
         voice = self.get(name)
-        if isinstance(voice, StandardVoice):
+        if isinstance(voice, StandardVoice) and self._settings.speech_engine == "hibari":
             is_ready = speech.state == "ready"
             return _with_state(shown(voice), is_ready, speech, engine="hibari", languages=["en"])
         status = self.cloning_status()
-        if isinstance(voice, StudioVoice):
+        if not isinstance(voice, ClonedVoice):
             is_ready = status.state == "ready"
             languages = list(LANGUAGES)
             return _with_state(shown(voice), is_ready, status, engine="xtts", languages=languages)

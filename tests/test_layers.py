@@ -107,6 +107,7 @@ FLOORS = [
 NEIGHBOURS = {
     ("chat.answer", "chat.logprobs"),
     ("catalogue", "jobs"),
+    ("catalogue", "xtts.readiness"),
     ("clips", "encoding"),
     ("clone_store", "clips"),
     ("clone_store", "clones"),

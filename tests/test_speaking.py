@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from engine_room.engines import make_engines
 from engine_room.errors import InvalidRequest, ModelNotFound, Unavailable, VoiceNotFound
 from engine_room.schemas import SpeechRequest
 from engine_room.settings import Settings
@@ -59,6 +60,46 @@ def test_a_standard_voice_is_the_fast_one_unless_xtts_is_asked_for(settings: Set
         assert isinstance(found, XttsTurn)
         assert found.voice == StudioVoice("Daisy Studious")
         assert found.folder.id == "xtts_v2"
+
+
+def test_studio_speakers_speak_for_tts_1_where_that_is_set_or_nobody_does(
+    settings: Settings,
+) -> None:
+    by_xtts = settings.model_copy(update={"speech_engine": "xtts"})
+    models = ("tts-1", "", "gpt-4o-mini-tts", "tts-1-hd")
+    for model in models:
+        with pytest.raises(Unavailable, match=r"'nova' cannot speak: There is no XTTS") as caught:
+            turn(by_xtts, model=model, voice="nova")
+        assert caught.value.mend
+    with_model(settings)
+    for model in models:
+        found = turn(by_xtts, model=model, voice="nova")
+        assert isinstance(found, XttsTurn)
+        assert (found.voice, found.folder.id) == (StudioVoice("Daisy Studious"), "xtts_v2")
+    unlicensed = by_xtts.model_copy(update={"accept_xtts_license": False})
+    with pytest.raises(Unavailable, match="non-commercial"):
+        turn(unlicensed, voice="nova")
+
+
+def test_what_really_speaks_is_said_of_voices_models_and_health(settings: Settings) -> None:
+    by_xtts = settings.model_copy(update={"speech_engine": "xtts"})
+
+    def said(settings: Settings) -> tuple[str, str, str, str]:
+        engines = make_engines(settings)
+        speech = engines.status()["speech"]
+        details = engines.voices.details("nova", speech)
+        roots = {model.id: model.root for model in engines.catalogue.everything()}
+        listed = {model.id: model.root for model in engines.catalogue.speech_models()}
+        assert roots["tts-1"] == listed["tts-1"]
+        return details.engine, roots["tts-1"], roots["tts-1-hd"], str(speech.reason)
+
+    assert said(settings)[:3] == ("hibari", "hibari-tts", "hibari-tts")
+    engine, root, better, reason = said(by_xtts)
+    assert (engine, root, better) == ("xtts", "xtts_v2", "xtts_v2")
+    assert "There is no XTTS model" in reason
+    with_model(settings)
+    assert said(settings)[:3] == ("hibari", "hibari-tts", "xtts_v2")
+    assert "XTTS" not in said(by_xtts)[3]
 
 
 def test_a_cloned_voice_speaks_by_xtts_whatever_model_is_named(settings: Settings) -> None:
