@@ -47,6 +47,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from engine_room import (
+    commands,
     schemas,
     schemas_chat,
     schemas_completion,
@@ -421,7 +422,8 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def main() -> None:
-    """Read the settings, take the port, serve until told to stop."""
+    """Run a command, or read the settings, take the port, and serve until told to stop."""
+    commands.run(sys.argv[1:])
     try:
         settings = Settings(_cli_parse_args=True)
     except ValidationError as error:
@@ -438,9 +440,7 @@ def main() -> None:
     announce(server_socket, settings)
     app = create_app(settings)
     config = uvicorn.Config(
-        app,
-        log_level=settings.log_level.lower(),
-        timeout_graceful_shutdown=settings.stop_timeout_s,
+        app, log_level=settings.log_level.lower(), timeout_graceful_shutdown=settings.stop_timeout_s
     )
     with contextlib.suppress(KeyboardInterrupt):
         Server(config, app.state.engines.close).run(sockets=[server_socket])

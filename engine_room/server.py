@@ -9,6 +9,8 @@ from types import FrameType
 import uvicorn
 
 from engine_room.settings import Settings
+from engine_room.xtts.folder import default_folder
+from engine_room.xtts.readiness import cloning_status
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +45,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def announce(listening: socket.socket, settings: Settings) -> None:
-    """Say in the log where the server is, and to whom it is open."""
+    """Say in the log where the server is, to whom it is open, and what keeps cloned voices silent."""
     port = listening.getsockname()[1]
     log.info("Serving on http://localhost:%d/v1 (try it at http://localhost:%d/docs)", port, port)
     if not settings.openai_api_keys and settings.host not in ("127.0.0.1", "::1", "localhost"):
@@ -52,3 +54,6 @@ def announce(listening: socket.socket, settings: Settings) -> None:
             "it. Set OPENAI_API_KEYS, or HOST=127.0.0.1.",
             settings.host,
         )
+    cloning = cloning_status(settings)
+    if cloning.state != "ready" and default_folder(settings.models_dir).path.is_dir():
+        log.warning("Cloned voices do not speak. %s %s", cloning.reason, cloning.mend)

@@ -5,6 +5,7 @@ A setting `some_name` is the environment variable `SOME_NAME`, the same line in 
 """
 
 import re
+import shutil
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,11 +13,29 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
+ENV_FILE = PROJECT_DIR / ".env"
 
 
 def in_project(path: Path) -> Path:
     """A relative folder is meant from the project's folder, wherever the server is started."""
     return path if path.is_absolute() else PROJECT_DIR / path
+
+
+def keep_setting(name: str, value: str, env_file: Path = ENV_FILE) -> None:
+    """Write a setting's line into `.env`, in place of those that it has there. Raises OSError."""
+    env_file = env_file.resolve()
+    lines = env_file.read_text("utf-8").splitlines() if env_file.exists() else []
+    others = [
+        line
+        for line in lines
+        if line.strip().removeprefix("export ").partition("=")[0].strip().upper() != name
+    ]
+    draft = env_file.with_name(f"{env_file.name}.draft")
+    draft.touch(0o600)  # there may be keys in it
+    if lines:
+        shutil.copymode(env_file, draft)
+    draft.write_text("\n".join([*others, f"{name}={value}", ""]), "utf-8")
+    draft.replace(env_file)
 
 
 def _split_keys(value: object) -> object:
@@ -32,10 +51,11 @@ Factor = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Settings(BaseSettings):
-    """The server's settings, with their defaults."""
+    """The server's settings, with their defaults. Instead of serving: openai_api.py xtts-license, which shows
+    XTTS's licence and asks whether you agree."""
 
     model_config = SettingsConfigDict(
-        env_file=PROJECT_DIR / ".env",
+        env_file=ENV_FILE,
         extra="ignore",
         frozen=True,
         cli_prog_name="openai_api.py",

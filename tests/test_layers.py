@@ -73,6 +73,7 @@ FLOORS = [
         "xtts.conditioning",
         "xtts.guard",
         "xtts.languages",
+        "xtts.licence",
         "xtts.numbers",
         "xtts.pace",
         "xtts.places",
@@ -100,7 +101,7 @@ FLOORS = [
         "xtts.narration",
     },
     {"chat.engine", "embedding", "speech", "transcription", "xtts.engine"},
-    {"streams", "door", "engines", "origins", "server", "speaking", "uploads"},
+    {"commands", "streams", "door", "engines", "origins", "server", "speaking", "uploads"},
     {"openai_api"},
 ]
 # (importer, imported) on one floor.
@@ -184,6 +185,7 @@ NEIGHBOURS = {
     ("xtts.turn", "xtts.studio"),
     ("xtts.guard", "xtts.pace"),
     ("xtts.readiness", "jobs"),
+    ("xtts.readiness", "xtts.licence"),
     ("xtts.turn", "clones"),
     ("xtts.turn", "xtts.sampling"),
     ("xtts.utterance", "xtts.sampling"),

@@ -151,6 +151,7 @@ def test_without_agreement_to_the_licence_nothing_is_cloned(settings: Settings) 
     strict = with_model(settings).model_copy(update={"accept_xtts_license": False})
     with pytest.raises(Unavailable, match="non-commercial") as caught:
         turn(strict, voice="Grandma")
+    assert "openai_api.py xtts-license" in str(caught.value.mend)
     assert "--accept-xtts-license" in str(caught.value.mend)
     assert isinstance(turn(strict, model="tts-1-hd", voice="nova"), SpeechTurn)
 

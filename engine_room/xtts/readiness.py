@@ -14,6 +14,7 @@ from engine_room.xtts.folder import (
     XttsFolder,
     default_folder,
 )
+from engine_room.xtts.licence import COMMAND, SETTING
 
 # OpenAI's name for better speech: studio speakers where there is an XTTS model, else the fast voices.
 HIGH_QUALITY = "tts-1-hd"
@@ -46,8 +47,8 @@ def cloning_status(settings: Settings, folder: XttsFolder | None = None) -> Stat
             "unavailable",
             "XTTS is under the Coqui Public Model License (non-commercial use only), and nobody has said "
             "that they agree to it.",
-            "Read it (https://coqui.ai/cpml), and start with --accept-xtts-license, or set "
-            "ACCEPT_XTTS_LICENSE=true.",
+            f"Read and answer it with: {COMMAND} (or start with --accept-xtts-license, or set "
+            f"{SETTING}=true).",
         )
     return Status("ready")
 
