@@ -168,8 +168,16 @@ class Settings(BaseSettings):
         description="whether you agree to XTTS's licence (Coqui Public Model License: non-commercial use "
         "only); without it cloned voices do not speak",
     )
-    xtts_device: Literal["auto", "cpu", "cuda", "mps"] = Field(
-        "auto", description="where cloned voices are computed; `auto`: a CUDA GPU, else the CPU"
+    xtts_device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$",
+        description="where cloned voices are computed: `auto` (a CUDA GPU, else the CPU), `cpu`, `cuda`, "
+        "`cuda:1` (the second one), `mps`",
+    )
+    xtts_dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
+        "auto",
+        description="numbers of XTTS's GPT on a GPU: `auto` (`float16` on CUDA, else `float32`), `float32`, "
+        "`float16`, `bfloat16`",
     )
     xtts_gpt_type: Literal["q8_0", "f16", "f32"] = Field(
         "q8_0", description="how XTTS's GPT is kept for a CPU: `q8_0`, `f16` (slower), `f32`"

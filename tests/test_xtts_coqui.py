@@ -143,6 +143,51 @@ def test_the_sound_is_the_same_in_onnx_and_in_torch(
         assert np.abs(sound - wanted.reshape(-1).numpy()).max() < 1e-5
 
 
+@pytest.mark.parametrize(
+    ("dtype", "cosine"), [("float32", 0.999999), ("float16", 0.99999), ("bfloat16", 0.9999)]
+)
+def test_a_gpus_number_types_give_the_same_tokens_and_all_but_the_same_latents(
+    xtts_folder: XttsFolder, coqui: Any, library: Any, dtype: str, cosine: float
+) -> None:
+    from engine_room.xtts.coqui import CoquiXtts
+
+    wanted = librarys(library, coqui, 30)["gpt_latents"][0]
+    whole = CoquiXtts(xtts_folder, with_gpt=True, gpt_dtype=dtype)
+    latents = spoken(whole.torch_gpt(4, 2400), whole, 30)
+    assert latents.shape == wanted.shape
+    lengths = np.linalg.norm(latents, axis=1) * np.linalg.norm(wanted, axis=1)
+    assert ((latents * wanted).sum(1) / lengths).min() > cosine
+
+
+def test_what_a_number_type_cannot_hold_is_said(xtts_folder: XttsFolder) -> None:
+    from engine_room.xtts.coqui import CoquiXtts
+
+    gpt = CoquiXtts(xtts_folder, with_gpt=True, gpt_dtype="float16").torch_gpt(1, 99)
+    huge = np.full((3, 64), 1e6, np.float32)
+    with pytest.raises(RuntimeError, match=r"float16 holds; set XTTS_DTYPE=float32"):
+        gpt.decode([Span(0, 0, huge)], 1)
+
+
+def test_the_device_and_the_number_type_are_the_best_there_are_or_it_is_said() -> None:
+    import torch
+
+    from engine_room.xtts.coqui import best_device, best_dtype
+
+    if not torch.cuda.is_available():
+        assert best_device("auto") == "cpu"
+    for device in ("cuda:99", "mps"):
+        if device != "mps" or not torch.backends.mps.is_available():
+            with pytest.raises(Unavailable, match=f"There is no {device} device"):
+                best_device(device)
+    devices = ("cpu", "mps", "cuda", "cuda:1")
+    found = [best_dtype("auto", device) for device in devices]
+    assert found == ["float32", "float32", "float16", "float16"]
+    assert best_dtype("bfloat16", "mps") == "bfloat16"
+    if not torch.cuda.is_available():
+        with pytest.raises(Unavailable, match="bfloat16"):
+            best_dtype("bfloat16", "cuda")
+
+
 def test_sentences_in_one_batch_and_after_a_shared_voice_are_as_if_alone(
     gpt: Gpt, coqui: Any
 ) -> None:

@@ -30,6 +30,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),
 ]
 PATIENCE_S = 60
+NUM_ALIKE = 6000  # samples of five tokens
 TWO = "First there is this sentence. Then there is a second one, which is longer."
 
 
@@ -361,6 +362,32 @@ def test_an_idle_model_is_unloaded_and_comes_back_when_it_is_asked_for(
         assert Events(engine, turn(xtts_folder)).data() == first
     finally:
         engine.close()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_the_path_of_a_gpu_speaks_like_the_one_of_a_cpu(
+    engine: Engine[XttsTurn],
+    settings: Settings,
+    xtts_folder: XttsFolder,
+    my_voice: ClonedVoice,
+    dtype: str,
+) -> None:
+    # torch's other name for the CPU: all that a GPU does, where there may be none.
+    changes = {"xtts_device": "cpu:0", "xtts_dtype": dtype}
+    on_gpu = settings.model_copy(update=changes)
+    other = cloning_engine(on_gpu, Recordings(on_gpu))
+    other.open()
+    try:
+        for voice in (my_voice, StudioVoice("Speaker 1")):
+            asked = turn(xtts_folder, voice=voice, sampling=SamplingChanges(temperature=0))
+            # The first tokens: where two are all but as likely, the last digits decide between them.
+            wanted, heard = (
+                sound(Events(each, asked).data()).samples[:NUM_ALIKE] for each in (engine, other)
+            )
+            assert len(heard) == NUM_ALIKE
+            assert np.abs(heard - wanted).max() < 0.05 * np.abs(wanted).max()
+    finally:
+        other.close()
 
 
 def test_at_start_it_is_loaded_before_anybody_asks(

@@ -31,6 +31,11 @@ CONDITIONING_S, CONDITIONING_CHUNK_S = 30, 6
 class _Xtts(library.Xtts):  # type: ignore[misc]
     """The library's model, which rewrites the checkpoints of 2023 when it loads them; this does not."""
 
+    @property
+    def device(self) -> Any:
+        """Where the library computes voices: not always where the vocoder is, whose device it takes."""
+        return self.gpt.text_embedding.weight.device
+
     def _load_checkpoint(self, model_path: Path) -> dict[str, Any]:
         try:
             checkpoint = _read(model_path)
@@ -53,9 +58,17 @@ class CoquiXtts:
     others do.
     """
 
-    def __init__(self, folder: XttsFolder, device: str = "cpu", with_gpt: bool = False) -> None:
+    def __init__(
+        self,
+        folder: XttsFolder,
+        device: str = "cpu",
+        with_gpt: bool = False,
+        gpt_dtype: str = "float32",
+    ) -> None:
         self._folder = folder
         self._device = device
+        # Before macOS 15.1, MPS has no convolution over more than 65,536 samples, as a clip's is.
+        self._voice_device = "cpu" if device == "mps" else device
         try:
             self._config = XttsConfig()
             self._config.load_json(folder.path / CONFIG)
@@ -74,11 +87,15 @@ class CoquiXtts:
         if missing:
             raise _broken(folder, f"it has no {missing[0]} and {len(missing) - 1} more")
         torch.nn.Module.eval(self._model)  # the library's own would build its generator, too
-        self._model.to(device)
-        for module in self._model.hifigan_decoder.waveform_decoder.modules():
-            if parametrize.is_parametrized(
-                module, "weight"
-            ):  # weight norm, of use in training only
+        gpt, vocoder = self._model.gpt.gpt, self._model.hifigan_decoder.waveform_decoder
+        gpt.to(getattr(torch, gpt_dtype))
+        gpt.wpe = _no_positions
+        self._model.to(self._voice_device)
+        for part in (gpt, vocoder):
+            part.to(device)
+        for module in vocoder.modules():
+            # Weight norm, of use in training only.
+            if parametrize.is_parametrized(module, "weight"):
                 parametrize.remove_parametrizations(module, "weight")
 
     @property
@@ -151,7 +168,7 @@ class CoquiXtts:
         """What makes the voice in the clips. A second or two for 30 s of sound on a CPU."""
         speakers, waves = [], []
         for clip in clips:
-            wave = torch.from_numpy(clip.samples)[None].to(self._device)
+            wave = torch.from_numpy(clip.samples)[None].to(self._voice_device)
             speakers.append(self._model.get_speaker_embedding(wave, clip.rate_hz))
             waves.append(wave)
         latents = self._model.get_gpt_cond_latents(
@@ -230,7 +247,7 @@ class CoquiXtts:
         """Free the memory; it is not to be used any more."""
         self._state = {}
         del self._model
-        if self._device == "cuda":
+        if self._device.startswith("cuda"):
             torch.cuda.empty_cache()
 
 
@@ -247,16 +264,36 @@ class _Vocoder(torch.nn.Module):
 
 def best_device(asked: str) -> str:
     """The torch device for a setting: "auto" is a CUDA GPU, else the CPU. Raises Unavailable."""
+    if asked == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, number = asked.partition(":")
     there = {
         "cpu": True,
-        "cuda": torch.cuda.is_available(),
+        "cuda": torch.cuda.device_count() > int(number or 0),
         "mps": torch.backends.mps.is_available(),
     }
-    if asked == "auto":
-        return "cuda" if there["cuda"] else "cpu"
-    if not there[asked]:
+    if not there[kind]:
         raise Unavailable(f"There is no {asked} device for XTTS.", "Set XTTS_DEVICE=auto.")
     return asked
+
+
+def best_dtype(asked: str, device: str) -> str:
+    """The GPT's dtype for a setting. Raises Unavailable.
+
+    On CUDA "auto" is float16: half the memory, and nearer to float32 than bfloat16 (30 layers of random
+    weights: cosine 0.999999 and 0.9999), on all GPUs. Whatever is not the GPT stays float32.
+    """
+    is_cuda = device.startswith("cuda")
+    if asked == "auto":
+        return "float16" if is_cuda else "float32"
+    if is_cuda and asked == "bfloat16" and not torch.cuda.is_bf16_supported(False):
+        raise Unavailable("This GPU does not compute in bfloat16.", "Set XTTS_DTYPE=float16.")
+    return asked
+
+
+def _no_positions(_: torch.Tensor) -> torch.Tensor:
+    """A zero that leaves the dtype of what it is added to; the library's zeros would make it float32."""
+    return torch.zeros(())
 
 
 def _array(tensor: torch.Tensor) -> Floats:

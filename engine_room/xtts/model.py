@@ -6,6 +6,7 @@ the user's own, or, where that cannot be written, among the server's; on a GPU b
 """
 
 import logging
+import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -36,6 +37,8 @@ NUM_VOICE_IDS = 4  # voices whose conditioning positions stay in the GPT
 # Positions for one sentence: more than nearly all take, so that as many as may speak at once find room.
 SENTENCE_POSITIONS = 640
 Progress = Callable[[str], None]
+# What Apple's MPS cannot compute, the CPU does. Read when torch loads, which is later.
+os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
 
 
 class XttsModel:
@@ -45,14 +48,15 @@ class XttsModel:
     def __init__(
         self, folder: XttsFolder, settings: Settings, num_threads: int, progress: Progress
     ) -> None:
-        from engine_room.xtts.coqui import CoquiXtts, best_device
+        from engine_room.xtts.coqui import CoquiXtts, best_device, best_dtype
 
         started = time.perf_counter()
         self.folder = folder
         self.device = best_device(settings.xtts_device)
         on_cpu = self.device == "cpu"
         progress("its model is being loaded")
-        self._coqui = CoquiXtts(folder, self.device, with_gpt=not on_cpu)
+        dtype = best_dtype(settings.xtts_dtype, self.device)
+        self._coqui = CoquiXtts(folder, self.device, with_gpt=not on_cpu, gpt_dtype=dtype)
         self.tables = self._coqui.tables()
         self.sampling = self._coqui.sampling
         self.stretches = self._coqui.stretches
