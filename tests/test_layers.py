@@ -99,6 +99,7 @@ FLOORS = [
         "xtts.gpt_torch",
         "xtts.model",
         "xtts.narration",
+        "xtts.vocoder_torch",
     },
     {"chat.engine", "embedding", "speech", "transcription", "xtts.engine"},
     {"commands", "streams", "door", "engines", "origins", "server", "speaking", "uploads"},
@@ -172,6 +173,7 @@ NEIGHBOURS = {
     ("xtts.cleaning", "xtts.languages"),
     ("xtts.coqui", "xtts.conversion"),
     ("xtts.coqui", "xtts.gpt_torch"),
+    ("xtts.coqui", "xtts.vocoder_torch"),
     ("xtts.model", "xtts.conversion"),
     ("xtts.model", "xtts.coqui"),
     ("xtts.model", "xtts.gpt_llama"),
@@ -213,7 +215,7 @@ OWNERS = {
     "jinja2": {"chat.template"},
     "psutil": {"chat.engine", "xtts.engine"},
     "TTS": {"xtts.coqui"},
-    "torch": {"xtts.coqui", "xtts.gpt_torch"},
+    "torch": {"xtts.coqui", "xtts.gpt_torch", "xtts.vocoder_torch"},
     "transformers": {"xtts.gpt_torch"},
     "onnxruntime": {"xtts.conversion"},
     "safetensors": {"xtts.conditioning"},
@@ -230,7 +232,7 @@ LATE = {
     "pydub",
     "imageio_ffmpeg",
 }
-LATE |= {"xtts.coqui", "xtts.gpt_llama", "xtts.gpt_torch"}
+LATE |= {"xtts.coqui", "xtts.gpt_llama", "xtts.gpt_torch", "xtts.vocoder_torch"}
 LATE |= {"py3langid", "scipy", "torch", "TTS", "transformers", "onnxruntime", "safetensors"}
 each_module = pytest.mark.parametrize("name", sorted(MODULES))
 

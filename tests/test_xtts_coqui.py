@@ -3,6 +3,7 @@
 With XTTS_MODEL_DIR=folder the same runs on a real model.
 """
 
+import itertools
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,25 +123,31 @@ def test_the_same_tokens_are_drawn_at_temperature_0_and_the_latents_are_the_same
     assert ((latents * wanted).sum(1) / lengths).min() > 0.99999
 
 
-def test_the_sound_is_the_same_in_onnx_and_in_torch(
-    coqui: Any, library: Any, converted: Path
+@pytest.mark.parametrize(
+    "cuts", [[24], [10, 24], [10, 18, 30, 42], [1], [2, 3], list(range(1, 20))]
+)
+@pytest.mark.parametrize("form", ["onnx", "torch"])
+def test_sound_in_pieces_is_the_librarys_of_the_whole_sentence(
+    coqui: Any, library: Any, converted: Path, form: str, cuts: list[int]
 ) -> None:
     import torch
 
+    network = OnnxVocoder(converted / VOCODER_FILE, 1) if form == "onnx" else coqui.vocode
     voice = speaker(coqui)
     width = coqui.tables().audio.shape[1]
-    latents = np.random.default_rng(1).standard_normal((24, width), np.float32)
+    latents = np.random.default_rng(1).standard_normal((cuts[-1], width), np.float32)
     with torch.inference_mode():
         wanted = library.hifigan_decoder(
             torch.from_numpy(latents)[None], g=torch.from_numpy(voice.speaker).reshape(1, -1, 1)
         )
-    for network in (OnnxVocoder(converted / VOCODER_FILE, 1), coqui.vocode):
-        stream = VocoderStream(network, voice.speaker, coqui.stretches)
-        parts = [stream.add(latents[:10])(), stream.add(latents[10:], is_last=True)()]
-        sound = np.concatenate(parts)
-        assert len(parts[0]) > 0.25 * coqui.sample_rate_hz
-        assert sound.shape == wanted.reshape(-1).shape
-        assert np.abs(sound - wanted.reshape(-1).numpy()).max() < 1e-5
+    stream = VocoderStream(network, voice.speaker, coqui.stretches)
+    parts = [
+        stream.add(latents[begin:end], is_last=end == cuts[-1])()
+        for begin, end in itertools.pairwise([0, *cuts])
+    ]
+    sound = np.concatenate(parts)
+    assert sound.shape == wanted.reshape(-1).shape
+    assert np.abs(sound - wanted.reshape(-1).numpy()).max() < 1e-5
 
 
 @pytest.mark.parametrize(

@@ -326,6 +326,19 @@ def test_whatever_goes_wrong_while_a_model_is_loaded_the_request_ends(
     assert Events(engine, turn(xtts_folder)).data()
 
 
+def test_what_an_earlier_version_converted_is_converted_anew(
+    engine: Engine[XttsTurn], xtts_folder: XttsFolder, tmp_path: Path
+) -> None:
+    assert Events(engine, turn(xtts_folder)).data()
+    old = XttsFolder(shutil.copytree(xtts_folder.path, tmp_path / "old"))
+    note = json.loads((old.converted / "made-from.json").read_text())
+    assert note["recipe"] == 2
+    (old.converted / "made-from.json").write_text(json.dumps(note | {"recipe": 1}))
+    (old.converted / "vocoder.onnx").write_bytes(b"a network with other inputs")
+    assert Events(engine, turn(old)).data()
+    assert json.loads((old.converted / "made-from.json").read_text()) == note
+
+
 def test_a_language_that_a_fine_tuned_model_does_not_have_is_refused(
     engine: Engine[XttsTurn], xtts_folder: XttsFolder, tmp_path: Path
 ) -> None:

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine_room.xtts.gpt import LAYER_NORM_EPSILON
+from engine_room.xtts.vocoder import Context
 
 log = logging.getLogger(__name__)
-RECIPE = 1  # raise it when what an earlier version made is to be made anew
+RECIPE = 2  # raise it when what an earlier version made is to be made anew
 GPT_FILE, VOCODER_FILE, NOTE_FILE = "gpt.gguf", "vocoder.onnx", "made-from.json"
 NUM_WORDS = 32  # of the vocabulary that means nothing; quantised rows come in blocks of 32
 
@@ -167,9 +168,13 @@ class OnnxVocoder:
         self._session: Any = onnxruntime.InferenceSession(path, options, providers=providers)
 
     def __call__(
-        self, frames: NDArray[np.float32], speaker: NDArray[np.float32]
+        self, frames: NDArray[np.float32], speaker: NDArray[np.float32], context: Context
     ) -> NDArray[np.float32]:
         """See `vocoder.Network`."""
-        inputs = {"frames": frames.T[None], "speaker": speaker.reshape(1, -1, 1)}
-        samples: NDArray[np.float32] = self._session.run(None, inputs)[0].reshape(-1)
+        inputs = {
+            "frames": frames.T[None],
+            "speaker": speaker.reshape(1, -1, 1),
+            "context": np.array(context, np.int64),
+        }
+        samples: NDArray[np.float32] = self._session.run(None, inputs)[0]
         return samples

@@ -22,6 +22,8 @@ from engine_room.xtts.conversion import GptShape, write_gguf
 from engine_room.xtts.folder import CONFIG, SPEAKERS, VOCABULARY, XttsFolder
 from engine_room.xtts.gpt import Conditioning, Floats, Gpt, Tables
 from engine_room.xtts.sampling import AudioSampling
+from engine_room.xtts.vocoder import Context
+from engine_room.xtts.vocoder_torch import WindowedVocoder
 
 # Reference sound that shapes a voice, and the stretches it is averaged over, in seconds. More than the
 # library's defaults of 6 and 6, as its own documentation advises.
@@ -97,6 +99,7 @@ class CoquiXtts:
             # Weight norm, of use in training only.
             if parametrize.is_parametrized(module, "weight"):
                 parametrize.remove_parametrizations(module, "weight")
+        self._vocoder: Any = WindowedVocoder(vocoder)
 
     @property
     def languages(self) -> list[str]:
@@ -210,16 +213,17 @@ class CoquiXtts:
     def write_vocoder(self, path: Path) -> None:
         """The vocoder's network as ONNX; see `vocoder.Network`."""
         width = self._model.args.decoder_input_dim
-        example = (torch.zeros(1, width, 16), torch.zeros(1, 512, 1))
+        num_frames = 2 * self._vocoder.num_context_frames + 1
+        example = (torch.zeros(1, width, num_frames), torch.zeros(1, 512, 1), torch.ones(2).long())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that this exporter is the older one
             torch.onnx.export(
-                _Vocoder(self._model.hifigan_decoder.waveform_decoder).cpu(),
+                self._vocoder.cpu(),
                 example,
                 path,
-                input_names=["frames", "speaker"],
+                input_names=["frames", "speaker", "context"],
                 output_names=["samples"],
-                dynamic_axes={"frames": {2: "frames"}, "samples": {2: "samples"}},
+                dynamic_axes={"frames": {2: "frames"}, "samples": {0: "samples"}},
                 opset_version=17,
                 dynamo=False,  # the newer exporter needs two more packages
             )
@@ -230,36 +234,26 @@ class CoquiXtts:
 
         return TorchGpt(self._model.gpt.gpt, num_sequences, num_positions)
 
-    def vocode(self, frames: Floats, speaker: Floats) -> Floats:
+    def vocode(self, frames: Floats, speaker: Floats, context: Context) -> Floats:
         """A `vocoder.Network` in torch."""
-        decoder = self._model.hifigan_decoder.waveform_decoder
         with torch.inference_mode():
             x = torch.from_numpy(frames.T[None].copy()).to(self._device)
             g = torch.from_numpy(speaker.reshape(1, -1, 1)).to(self._device)
-            return _array(decoder(x, g=g).reshape(-1))
+            # The context is of sizes, which are not the device's.
+            return _array(self._vocoder(x, g, torch.tensor(context, dtype=torch.int64)))
 
     def drop_heavy_parts(self) -> None:
         """Free what runs elsewhere from now on."""
         self._state = {}
         self._model.hifigan_decoder.waveform_decoder = None
+        self._vocoder = None
 
     def close(self) -> None:
         """Free the memory; it is not to be used any more."""
         self._state = {}
-        del self._model
+        del self._model, self._vocoder
         if self._device.startswith("cuda"):
             torch.cuda.empty_cache()
-
-
-class _Vocoder(torch.nn.Module):
-    """The network with its inputs in order, as the exporter wants it."""
-
-    def __init__(self, decoder: torch.nn.Module) -> None:
-        super().__init__()
-        self.decoder = decoder
-
-    def forward(self, frames: torch.Tensor, speaker: torch.Tensor) -> Any:
-        return self.decoder(frames, g=speaker)
 
 
 def best_device(asked: str) -> str:
