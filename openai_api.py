@@ -22,6 +22,7 @@
     POST /tts_to_audio/                 … its speech
     GET  /tts_stream/                   … its speech, streamed
     GET  /health                        how each part is
+    GET  /metrics                       how much it did and how long it took, for Prometheus
     GET  /docs, /openapi.json           this API, to read and to try
 
 Each `/v1` route answers without the `/v1` too. Limits (all settings): uploads of 25 MB, speech of
@@ -59,6 +60,7 @@ from engine_room.engines import Engines, make_engines
 from engine_room.errors import FileTooLarge
 from engine_room.health import health_of
 from engine_room.jobs import Engine
+from engine_room.metrics import CONTENT_TYPE
 from engine_room.schemas_embeddings import EmbeddingList, EmbeddingsRequest
 from engine_room.server import listen_or_exit, serve, settings_of_command_line
 from engine_room.settings import Settings
@@ -96,6 +98,7 @@ AUDIO_ANSWER: dict[str, Any] = {"content": {form.media_type: {} for form in FORM
 ERRORS: dict[int | str, Any] = {key: {"model": schemas.ErrorBody} for key in ("4XX", "5XX")}
 v1 = APIRouter(responses=ERRORS)
 silly = APIRouter(tags=["sillytavern"], responses=ERRORS)
+ours = APIRouter(tags=["server"])
 # ------------------------------------------------------------------ audio
 
 
@@ -338,6 +341,7 @@ def get_model(held: Held, model_id: Annotated[str, Path(examples=["gpt-4"])]) ->
 # ------------------------------------------------------------------ our own
 
 
+@ours.get("/health", response_model=schemas.Health)
 async def health(held: Held, response: Response) -> schemas.Health:
     """How the server and each part of it is; 503 only when nothing can answer."""
     status = health_of(held.status())
@@ -345,14 +349,21 @@ async def health(held: Held, response: Response) -> schemas.Health:
     return status
 
 
+@ours.get("/metrics", response_class=PlainTextResponse, responses=ERRORS)
+def read_metrics(held: Held) -> Response:
+    """What the server did, how long it took and who waits, as Prometheus reads it."""
+    return Response(held.metrics.text(), media_type=CONTENT_TYPE)
+
+
 def create_app(settings: Settings) -> FastAPI:
     """The app; its engines open and close with it."""
-    app = bare_app(settings, lifespan)
-    app.state.engines = make_engines(settings)
+    engines = make_engines(settings)
+    app = bare_app(settings, engines.metrics, lifespan)
+    app.state.engines = engines
     app.include_router(v1, prefix="/v1")
     app.include_router(v1, include_in_schema=False)
     app.include_router(silly)
-    app.get("/health", tags=["server"], response_model=schemas.Health)(health)
+    app.include_router(ours)
     app.get("/v1/health", include_in_schema=False)(health)
     return app
 

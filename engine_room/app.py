@@ -15,13 +15,14 @@ from starlette.responses import JSONResponse, Response
 from engine_room import schemas
 from engine_room.door import Door
 from engine_room.errors import ApiError, InvalidRequest, MethodNotAllowed, NotFound
+from engine_room.metrics import Metrics
 from engine_room.settings import Settings
 
 VERSION = "0.1.0"
 
 
-def bare_app(settings: Settings, lifespan: Callable[[FastAPI], Any]) -> FastAPI:
-    """An app that answers nothing yet, but that in the right way."""
+def bare_app(settings: Settings, metrics: Metrics, lifespan: Callable[[FastAPI], Any]) -> FastAPI:
+    """An app that answers nothing yet, but that in the right way, and counts it."""
     app: FastAPI = FastAPIOffline(
         title="OpenAI-compatible local server",
         description="Chat, speech and transcription in one process.",
@@ -36,7 +37,7 @@ def bare_app(settings: Settings, lifespan: Callable[[FastAPI], Any]) -> FastAPI:
         },
     )
     # The last one added is the outermost: errors of the door carry CORS headers too.
-    app.add_middleware(Door, settings=settings)
+    app.add_middleware(Door, settings=settings, metrics=metrics)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=["*"],

@@ -24,6 +24,7 @@ FLOORS = [
         "folders",
         "gguf",
         "language_guess",
+        "metrics",
         "settings",
         "schemas",
         "schemas_chat",
@@ -194,6 +195,7 @@ OWNERS = {
     "starlette": {"app", "streams", "uploads"},
     "sse_starlette": {"streams"},
     "uvicorn": {"server"},
+    "prometheus_client": {"metrics"},
     "llama_cpp": {
         "chat.llama",
         "chat.sampler",
