@@ -85,12 +85,14 @@ def test_a_chat_counts_the_tokens_that_its_usage_says(
 
 def test_both_ways_to_a_route_are_one(http: httpx.Client) -> None:
     watch = Watch(http)
-    for path in ("/v1/audio/voices/nova", "/audio/voices/echo", "/v1/audio/voices/nobody"):
+    voices = "/v1/audio/voices/nova /audio/voices/echo /v1/audio/voices/nobody".split()
+    for path in (*voices, "/v1/health", "/health"):
         http.get(path)
     labels = {"method": "GET", "route": "/audio/voices/{voice_id}"}
     assert watch.more("http_requests_total", **labels, status="200") == 2
     assert watch.more("http_requests_total", **labels, status="404") == 1
     assert watch.more("http_request_duration_seconds_count", **labels) == 3
+    assert watch.more("http_requests_total", method="GET", route="/health", status="200") == 2
 
 
 def test_paths_that_are_no_route_are_one_and_not_named(http: httpx.Client) -> None:
