@@ -3,12 +3,16 @@
 from engine_room.catalogue import Catalogue
 from engine_room.cores import Cores
 from engine_room.jobs import Engine, Serve, serially
+from engine_room.metrics import Metrics
 from engine_room.settings import Settings
 from engine_room.transcription_turn import TranscriptionTurn
 
 
 def transcription_engine(
-    settings: Settings, catalogue: Catalogue, cores: Cores | None = None
+    settings: Settings,
+    catalogue: Catalogue,
+    cores: Cores | None = None,
+    metrics: Metrics | None = None,
 ) -> Engine[TranscriptionTurn]:
     """The engine, not yet open."""
 
@@ -17,7 +21,7 @@ def transcription_engine(
         # Late: the server answers before this library is loaded.
         from engine_room.transcription_whisper import WhisperModel
 
-        model = WhisperModel(folder, settings.transcription_threads, cores)
+        model = WhisperModel(folder, settings.transcription_threads, cores, metrics)
         return serially(model.answer)
 
     return Engine("transcription", load, settings.max_queued)

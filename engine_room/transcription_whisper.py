@@ -13,6 +13,7 @@ from engine_room.cores import Cores
 from engine_room.encoding import Samples, decode
 from engine_room.errors import UnsupportedValue
 from engine_room.jobs import Done, Event, Job
+from engine_room.metrics import Metrics
 from engine_room.transcription_format import Heard, Segment, Word
 from engine_room.transcription_turn import TranscriptionTurn
 
@@ -33,8 +34,15 @@ class WhisperModel:
     Not when the file is over MAX_TWICE_BYTES (the memory), nor when `num_threads` fixes the number.
     """
 
-    def __init__(self, folder: Path, num_threads: int = 0, cores: Cores | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        num_threads: int = 0,
+        cores: Cores | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
         self._cores = cores or Cores()
+        self._metrics = metrics or Metrics()
         self._all_threads = num_threads or self._cores.total
         is_small = (folder / "model.bin").stat().st_size <= MAX_TWICE_BYTES
         is_fixed = num_threads > 0 or not is_small
@@ -86,6 +94,7 @@ class WhisperModel:
                 language = info.language  # heard once, it holds for the whole file
             if job.cancelled:
                 return
+            self._metrics.heard((end - begin) / RATE_HZ)
         yield Done(Heard(language or info.language, sound.duration_s))
 
     def _language(self, name: str) -> str | None:

@@ -24,6 +24,7 @@ FLOORS = [
         "folders",
         "gguf",
         "language_guess",
+        "metrics",
         "settings",
         "schemas",
         "schemas_chat",
@@ -102,11 +103,12 @@ FLOORS = [
         "xtts.vocoder_torch",
     },
     {"chat.engine", "embedding", "speech", "transcription", "xtts.engine"},
-    {"commands", "streams", "door", "engines", "origins", "server", "speaking", "uploads"},
+    {"app", "commands", "streams", "door", "engines", "origins", "server", "speaking", "uploads"},
     {"openai_api"},
 ]
 # (importer, imported) on one floor.
 NEIGHBOURS = {
+    ("app", "door"),
     ("chat.answer", "chat.logprobs"),
     ("catalogue", "jobs"),
     ("catalogue", "xtts.readiness"),
@@ -194,11 +196,12 @@ NEIGHBOURS = {
 }
 # Who may import a library, where that is not everybody.
 OWNERS = {
-    "fastapi": {"openai_api"},
-    "fastapi_offline": {"openai_api"},
-    "starlette": {"openai_api", "streams", "uploads"},
+    "fastapi": {"app", "openai_api"},
+    "fastapi_offline": {"app"},
+    "starlette": {"app", "streams", "uploads"},
     "sse_starlette": {"streams"},
-    "uvicorn": {"openai_api", "server"},
+    "uvicorn": {"server"},
+    "prometheus_client": {"metrics"},
     "llama_cpp": {
         "chat.llama",
         "chat.sampler",

@@ -16,6 +16,7 @@ from engine_room.clones import ClonedVoice
 from engine_room.encoding import Sound, decode, encode
 from engine_room.errors import ApiError, InvalidRequest, Unavailable
 from engine_room.jobs import Done, Engine, Failed, Inbox, Job, Status
+from engine_room.metrics import Metrics
 from engine_room.recordings import Recordings
 from engine_room.settings import Settings
 from engine_room.xtts.engine import Cloning, cloning_engine
@@ -169,12 +170,44 @@ def test_a_sentence_that_goes_wrong_is_said_again_and_a_stream_of_it_is_cut(
     assert sound(b"".join(blocks)).duration_s < 37 * 0.0465 + 0.1
 
 
+def test_faults_are_counted_with_what_was_done_and_so_are_sentences_and_loads(
+    settings: Settings, xtts_folder: XttsFolder
+) -> None:
+    metrics = Metrics()
+
+    def count(name: str, **labels: str) -> float | None:
+        return metrics.registry.get_sample_value(f"openai_api_{name}_total", labels)
+
+    engine = cloning_engine(settings, Recordings(settings), metrics=metrics)
+    engine.open()
+    num_chars, samples = 0, 0
+    for seed in range(20):
+        num_chars += len("Hello there.")
+        said = sound(Events(engine, turn(xtts_folder, seed=seed)).data())
+        samples += len(said.samples)
+        if count("cloning_faults", fault="ran_on", remedy="said_again"):
+            break
+    assert count("cloning_faults", fault="ran_on", remedy="said_again") == 1
+    remedies = ("said_again", "cut", "left_as_it_is")
+    for fault in ("ran_on", "too_short", "invented_tail"):
+        assert None not in [count("cloning_faults", fault=fault, remedy=each) for each in remedies]
+    assert count("speech_pieces", engine="voice_cloning") == seed + 1
+    assert count("speech_characters", engine="voice_cloning") == num_chars
+    assert count("speech_seconds", engine="voice_cloning") == pytest.approx(samples / 24_000)
+    assert count("model_loads", engine="voice_cloning") == 1
+    assert (engine.num_waiting, engine.num_running) == (0, 0)
+    with pytest.raises(InvalidRequest):  # refused before it is a sentence
+        Events(engine, turn(xtts_folder, text="?!")).data()
+    assert count("speech_characters", engine="voice_cloning") == num_chars
+    engine.close()
+
+
 def _runs_on(
     engine: Engine[XttsTurn], folder: XttsFolder, seed: int, caplog: pytest.LogCaptureFixture
 ) -> bool:
     caplog.clear()
     assert Events(engine, turn(folder, text="Hi.", seed=seed)).data()
-    return "did not end by itself: again" in caplog.text
+    return "did not end by itself: said again" in caplog.text
 
 
 def test_those_who_speak_at_once_are_heard_as_if_alone(
