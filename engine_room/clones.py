@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from engine_room.clips import CLEAN_SUFFIX
 from engine_room.standard_voices import STANDARD_VOICES
@@ -127,7 +127,7 @@ class Clones:
         self._seen = seen
         there = [entry for entry in found if entry]
         names = {entry.name for entry in there if not entry.is_folder}
-        return [entry for entry in there if not _is_kept_clean(entry.name, names)]
+        return [each for each in there if each.is_folder or not _is_kept_clean(each.name, names)]
 
     def _entry(self, entry: os.DirEntry[str], seen: dict[str, _Seen]) -> _Entry | None:
         """What a file or folder is as a voice; what was seen of it goes into `seen`."""
@@ -178,7 +178,7 @@ class Clones:
             name,
             True,
             tuple(folder / clip for clip in clips),
-            created_at if isinstance(created_at, int) else changed_s,
+            created_at if _is_time(created_at) else changed_s,
             note,
         )
         return _Seen(changed_ns, note_changed_ns, entry)
@@ -276,6 +276,11 @@ def _note(path: Path) -> dict[str, Any]:
         log.warning("%s cannot be read: %s", path, error)
         return {}
     return note if isinstance(note, dict) else {}
+
+
+def _is_time(value: object) -> TypeGuard[int]:
+    """Whether a note's number can be a time: JavaScript reads whole numbers up to 2^53."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
 
 
 def _text(note: dict[str, Any], name: str) -> str:

@@ -10,6 +10,7 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
 from engine_room import schemas
+from engine_room.clips import MAX_CLIPS
 from engine_room.clone_store import Clip, NewVoice
 from engine_room.errors import CannotStore, FileTooLarge, InvalidAudio, InvalidRequest
 from engine_room.schemas_voices import NewVoiceRequest
@@ -17,7 +18,6 @@ from engine_room.settings import Settings
 
 # OpenAI's name for the clips of a new voice, and those that people and other servers use.
 CLIP_FIELDS = ("audio_sample", "audio_sample[]", "file", "file[]", "files", "files[]")
-MAX_CLIPS = 50
 
 
 @dataclass(frozen=True, slots=True)

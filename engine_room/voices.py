@@ -36,8 +36,6 @@ from engine_room.xtts.studio import StudioVoice, speaker_names
 
 VoiceType = Literal["standard", "cloned", "studio"]
 AnyVoice = StandardVoice | ClonedVoice | StudioVoice
-# Looked at for the details of a voice; somebody may drop in a folder of thousands.
-MAX_CLIPS_CHECKED = 50
 # Enough to hear whose voice it is.
 MAX_PREVIEW_S = 30
 
@@ -133,13 +131,13 @@ class Voices:
             is_ready = status.state == "ready"
             languages = list(LANGUAGES)
             return _with_state(shown(voice), is_ready, status, engine="xtts", languages=languages)
-        paths = voice.paths[:MAX_CLIPS_CHECKED]
+        paths = voice.paths[: clips.MAX_CLIPS]
         checked = [_checked(path) for path in paths]
         heard = [findings for findings in checked if isinstance(findings, clips.Findings)]
-        is_heard = any(clip.speech_s for clip in heard)
+        can_speak = len(heard) == len(checked) and clips.is_voice(heard)
         return _with_state(
             shown(voice),
-            status.state == "ready" and is_heard,
+            status.state == "ready" and can_speak,
             status,
             engine="xtts",
             languages=list(LANGUAGES),
@@ -211,11 +209,9 @@ def _with_state(
 
 
 def _too_many(voice: ClonedVoice) -> list[clips.Finding]:
-    if len(voice.paths) <= MAX_CLIPS_CHECKED:
+    if len(voice.paths) <= clips.MAX_CLIPS:
         return []
-    message = (
-        f"It has {len(voice.paths):,} clips; here the first {MAX_CLIPS_CHECKED} were looked at."
-    )
+    message = f"It has {len(voice.paths):,} clips; the first {clips.MAX_CLIPS} make the voice."
     return [clips.Finding("many_clips", "advice", message)]
 
 

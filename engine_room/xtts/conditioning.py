@@ -11,12 +11,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from engine_room.errors import InvalidRequest
+from engine_room.errors import InvalidRequest, quoted
 from engine_room.folders import sha256_of
 from engine_room.xtts.gpt import Conditioning
 
 log = logging.getLogger(__name__)
-RECIPE = "1"  # raise it when the same clips are to give something else
+RECIPE = "2"  # raise it when the same clips are to give something else
 MAX_IN_MEMORY = 64  # 133 kB each
 # A file as it was when it was read: path, size, time of change in ns.
 Seen = tuple[tuple[str, int, int], ...]
@@ -34,14 +34,16 @@ class ConditioningCache:
         self._known: OrderedDict[Seen, Conditioning] = OrderedDict()
 
     def of(self, clips: Sequence[Path]) -> Conditioning:
-        """The conditioning of a voice with these clips. Raises InvalidRequest when they cannot be read."""
+        """The conditioning of a voice with these clips. Raises InvalidRequest, InvalidAudio when they
+        cannot be read."""
         try:
             seen = tuple((str(c), c.stat().st_size, c.stat().st_mtime_ns) for c in clips)
             if seen not in self._known:
                 self._known[seen] = self._kept_or_computed(clips)
         except OSError as error:
+            name = quoted(os.path.basename(error.filename or ""))
             raise InvalidRequest(
-                f"The voice's clip cannot be read: {error}.", param="voice"
+                f"A clip of the voice, {name}, cannot be read: {error.strerror}.", param="voice"
             ) from error
         self._known.move_to_end(seen)
         if len(self._known) > MAX_IN_MEMORY:

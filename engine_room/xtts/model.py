@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from engine_room.clips import prepared
+from engine_room.clips import MAX_CLIPS, references
 from engine_room.clones import ClonedVoice
 from engine_room.errors import InvalidRequest, Unavailable
 from engine_room.folders import sha256_of
@@ -131,7 +131,7 @@ class XttsModel:
     def conditioning(self, voice: ClonedVoice | StudioVoice) -> Conditioning:
         """What makes a voice. Raises InvalidRequest, InvalidAudio."""
         if isinstance(voice, ClonedVoice):
-            return self._cache.of(voice.paths)
+            return self._cache.of(voice.paths[:MAX_CLIPS])
         if voice.id not in self.speakers:
             raise InvalidRequest(
                 f"{self.folder.id} has no speaker {voice.id!r}.",
@@ -141,7 +141,7 @@ class XttsModel:
         return self.speakers[voice.id]
 
     def _computed(self, clips: Sequence[Path]) -> Conditioning:
-        return self._coqui.conditioning([prepared(clip) for clip in clips])
+        return self._coqui.conditioning(references(clips))
 
     def text_tokens(self, text: str, language: str) -> list[int]:
         """The tokens of a piece of text."""
