@@ -29,6 +29,7 @@ from engine_room.schemas import Voice
 from engine_room.settings import Settings
 from engine_room.standard_voices import STANDARD_VOICES, StandardVoice
 from engine_room.voice_names import checked_name, composed
+from engine_room.xtts.conditioning import CONDITIONING, kept_of
 from engine_room.xtts.folder import default_folder
 from engine_room.xtts.languages import LANGUAGES
 from engine_room.xtts.readiness import cloning_status
@@ -109,14 +110,19 @@ class Voices:
         return kept[0]
 
     def delete(self, name: str) -> str:
-        """Delete a cloned voice's files; its id. Raises VoiceNotFound, Forbidden, CannotStore."""
+        """Delete a cloned voice's files, and what was computed of them; its id. Raises VoiceNotFound,
+        Forbidden, CannotStore."""
         voice = self.get(name)
         if not isinstance(voice, ClonedVoice):
             raise Forbidden(
                 f"The voice {voice.id!r} is a standard voice and cannot be deleted; cloned voices can.",
                 param="voice_id",
             )
+        paths = voice.paths[: clips.MAX_CLIPS]
+        computed = kept_of(self._settings.voice_clones_dir / CONDITIONING, paths)
         self._store.delete(voice)
+        for file in computed:
+            file.unlink(missing_ok=True)
         return voice.id
 
     def details(self, name: str, speech: Status) -> schemas_voices.VoiceDetails:

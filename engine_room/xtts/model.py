@@ -16,7 +16,7 @@ from engine_room.clones import ClonedVoice
 from engine_room.errors import InvalidRequest, Unavailable
 from engine_room.folders import sha256_of
 from engine_room.settings import Settings
-from engine_room.xtts.conditioning import ConditioningCache
+from engine_room.xtts.conditioning import CONDITIONING, ConditioningCache
 from engine_room.xtts.conversion import (
     GPT_FILE,
     VOCODER_FILE,
@@ -82,7 +82,7 @@ class XttsModel:
             self.gpt = self._coqui.torch_gpt(num_sequences, num_positions)
             self.network = self._coqui.vocode
         self._cache = ConditioningCache(
-            settings.voice_clones_dir / ".conditioning", sha256, self._computed
+            settings.voice_clones_dir / CONDITIONING, sha256, self._computed
         )
         seconds = time.perf_counter() - started
         log.info("XTTS model %s loaded on %s in %.1f s", folder.id, self.device, seconds)
