@@ -28,6 +28,7 @@ CLIP_SUFFIXES = set(
     ".mkv .mov .mp2 .mpeg .mpg .mpga .oga .ogv .ts .w64 .weba .wma .wmv .3gp .audio".split()
 )
 NOTE_NAME = "voice.json"
+MAX_ID_CHARS = 1000  # file systems hold 255 bytes; composed and marked they may be a little more
 MAX_NOTE_BYTES = 100_000
 # A folder that changed just now may change again without its time changing: FAT counts in steps of 2 s.
 SETTLED_NS = 2_500_000_000
@@ -104,6 +105,8 @@ class Clones:
     def find(self, name: str) -> list[ClonedVoice]:
         """The voice of this id or file name: in another case, without accents, without the suffix too
         where only one can be meant. Several when several can, none when none."""
+        if len(name) > MAX_ID_CHARS:  # nothing is called so; and what is folded, is remembered
+            return []
         voices = self.all()
         for alike in (composed, folded):
             wanted = alike(name)

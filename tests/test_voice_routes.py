@@ -209,6 +209,7 @@ def test_a_clip_that_is_no_voice_is_a_400_and_nothing_is_kept(
     [
         ({"type": "prompt", "prompt": "a pirate"}, "type"),
         ({"language": "klingon!"}, "language"),
+        ({"language": "th-TH"}, "language"),
         ({"description": "x" * 1001}, "description"),
     ],
 )
