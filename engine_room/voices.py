@@ -71,11 +71,12 @@ class Voices:
         if standard := STANDARD_VOICES.get(name.strip().lower()):
             return standard
         found = self._clones.find(name)
+        studio = [voice for voice in self.studio() if voice.id.lower() == name.strip().lower()]
+        is_exact = studio and name == studio[0].id not in [voice.id for voice in found]
+        if studio and (is_exact or not found):
+            return studio[0]
         if len(found) == 1:
             return found[0]
-        studio = [voice for voice in self.studio() if voice.id.lower() == name.strip().lower()]
-        if studio and not found:
-            return studio[0]
         there = found or self.cloned()
         ids = [voice.id for voice in there]
         raise VoiceNotFound(name, ids if found else [*STANDARD_VOICES, *ids])
@@ -177,7 +178,9 @@ class Voices:
 
 
 def _shown_all(cloned: Sequence[ClonedVoice], studio: Sequence[StudioVoice]) -> list[Voice]:
-    voices: list[AnyVoice] = [*cloned, *STANDARD_VOICES.values(), *studio]
+    taken = {voice.id for voice in cloned}
+    others = [voice for voice in studio if voice.id not in taken]
+    voices: list[AnyVoice] = [*cloned, *STANDARD_VOICES.values(), *others]
     return [shown(voice) for voice in voices]
 
 
