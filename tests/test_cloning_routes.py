@@ -18,9 +18,9 @@ pytestmark = pytest.mark.slow
 PATIENCE_S = 110
 
 
-def clip() -> bytes:
+def clip(seed: int = 3) -> bytes:
     """Five seconds that a check takes for speech."""
-    rng = np.random.default_rng(3)
+    rng = np.random.default_rng(seed)
     syllables = np.repeat(rng.uniform(0, 1, 50) ** 2, 2400).astype(np.float32)
     tone = np.sin(np.arange(120_000) * 0.05).astype(np.float32)
     noise = rng.standard_normal(120_000, np.float32) * np.float32(0.02)
@@ -151,14 +151,18 @@ def test_the_users_model_is_as_it_was_and_converted_once(
     assert not list(folder.path.glob(".*partial"))
 
 
-def test_a_deleted_voice_is_gone_and_a_new_one_of_its_name_is_another(
-    http: httpx.Client,
+def test_a_deleted_voice_is_gone_with_all_that_was_computed_of_it(
+    cloning: Server, http: httpx.Client
 ) -> None:
-    files = [("audio_sample", ("me.mp3", clip(), "audio/mpeg"))]
+    files = [("audio_sample", ("me.mp3", clip(4), "audio/mpeg"))]
     http.post("/v1/audio/voices", data={"name": "Bert"}, files=files).raise_for_status()
     body = {"model": "tts-1", "voice": "Bert", "input": "Hello."}
+    computed = cloning.folder / "voice_clones" / ".conditioning"
+    before = set(computed.iterdir())
     assert http.post("/v1/audio/speech", json=body).status_code == 200
+    assert len(set(computed.iterdir()) - before) == 1
     http.delete("/v1/audio/voices/Bert").raise_for_status()
+    assert set(computed.iterdir()) == before
     assert http.post("/v1/audio/speech", json=body).status_code == 404
 
 

@@ -183,6 +183,7 @@ NEIGHBOURS = {
     ("xtts.text", "xtts.languages"),
     ("xtts.text", "xtts.numbers"),
     ("voices", "voice_names"),
+    ("voices", "xtts.conditioning"),
     ("voices", "xtts.languages"),
     ("voices", "xtts.readiness"),
     ("voices", "xtts.studio"),

@@ -18,6 +18,8 @@ from engine_room.folders import sha256_of
 from engine_room.xtts.conversion import GPT_FILE, VOCODER_FILE, OnnxVocoder
 from engine_room.xtts.folder import XttsFolder, xtts_folders
 from engine_room.xtts.gpt import Conditioning, Gpt, Span
+from engine_room.xtts.languages import LANGUAGES
+from engine_room.xtts.numbers import readable
 from engine_room.xtts.sampling import AudioSampler, AudioSampling
 from engine_room.xtts.utterance import Utterance, latents_and_logits
 from engine_room.xtts.vocoder import VocoderStream
@@ -266,6 +268,16 @@ def test_the_checkpoints_of_2023_are_loaded_and_left_as_they_are(
             Xtts(config)._load_checkpoint(old.checkpoint)
         assert CoquiXtts(old).languages[0] == "en"
     assert sha256_of(old.checkpoint) == before
+
+
+@pytest.mark.parametrize("language", sorted(LANGUAGES))
+def test_a_number_that_the_library_cannot_read_is_read_by_its_digits(
+    coqui: Any, language: str
+) -> None:
+    for number in ("1" * 400, "059" + ".059" * 40, "0.0" + "3" * 99, "000000000000000@", "9e999"):
+        assert coqui.text_tokens(readable(number, language), language)
+    odd = "1" + "0" * 400 + ","
+    assert coqui.text_tokens(odd, "pl") == coqui.text_tokens(" ".join(odd), "pl")
 
 
 @pytest.mark.parametrize(

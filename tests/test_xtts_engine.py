@@ -14,7 +14,7 @@ import pytest
 
 from engine_room.clones import ClonedVoice
 from engine_room.encoding import Sound, decode, encode
-from engine_room.errors import ApiError, InvalidRequest, Unavailable
+from engine_room.errors import ApiError, InternalError, InvalidRequest, Unavailable
 from engine_room.jobs import Done, Engine, Failed, Inbox, Job, Status
 from engine_room.metrics import Metrics
 from engine_room.recordings import Recordings
@@ -283,6 +283,32 @@ def test_one_that_is_cancelled_in_the_middle_of_a_sentence_leaves_its_place(
     inbox.close()
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
+
+
+class Broken(Recordings):
+    """Fails at the end of an answer, once."""
+
+    num_calls = 0
+
+    def keep(self, *args: Any) -> None:
+        self.num_calls += 1
+        if self.num_calls == 1:
+            raise OSError("no space left")
+
+
+def test_what_fails_at_the_end_of_an_answer_ends_it_and_no_other(
+    settings: Settings, xtts_folder: XttsFolder
+) -> None:
+    engine = cloning_engine(settings, Broken(settings))
+    engine.open()
+    try:
+        first = Events(engine, turn(xtts_folder, text="Hi."))
+        second = Events(engine, turn(xtts_folder, text=TWO))
+        with pytest.raises(InternalError):
+            first.data()
+        assert second.data()
+    finally:
+        engine.close()
 
 
 def test_speed_keeps_the_pitch_and_changes_the_length(

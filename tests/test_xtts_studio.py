@@ -1,5 +1,6 @@
 """Studio speakers are known before their model is loaded, and speak for OpenAI's names by a map."""
 
+import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -41,3 +42,16 @@ def test_every_standard_voice_has_a_studio_speaker_that_a_user_may_change(tmp_pa
     (tmp_path / MAP_FILE).write_text("Nova\tClaribel Dervla\nbroken line\nalloy\t\n")
     assert studio_speaker("nova", tmp_path) == "Claribel Dervla"
     assert studio_speaker("alloy", tmp_path) == DEFAULT_MAP["alloy"]
+
+
+@pytest.mark.timeout(20)
+def test_a_map_that_is_a_link_or_a_pipe_is_left_alone(tmp_path: Path) -> None:
+    outside, folder = tmp_path / "map", tmp_path / "voices"
+    folder.mkdir()
+    outside.write_text("nova\tSecret\n")
+    (folder / "studio_voices.tsv").symlink_to(outside)
+    assert studio_speaker("nova", folder) == "Daisy Studious"
+    (folder / "studio_voices.tsv").unlink()
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(folder / "studio_voices.tsv")
+    assert studio_speaker("nova", folder) == "Daisy Studious"

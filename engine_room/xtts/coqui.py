@@ -21,6 +21,7 @@ from engine_room.errors import Unavailable
 from engine_room.xtts.conversion import GptShape, write_gguf
 from engine_room.xtts.folder import CONFIG, SPEAKERS, VOCABULARY, XttsFolder
 from engine_room.xtts.gpt import Conditioning, Floats, Gpt, Tables
+from engine_room.xtts.numbers import digit_by_digit
 from engine_room.xtts.sampling import AudioSampling
 from engine_room.xtts.vocoder import Context
 from engine_room.xtts.vocoder_torch import WindowedVocoder
@@ -28,6 +29,8 @@ from engine_room.xtts.vocoder_torch import WindowedVocoder
 # Reference sound that shapes a voice, and the stretches it is averaged over, in seconds. More than the
 # library's defaults of 6 and 6, as its own documentation advises.
 CONDITIONING_S, CONDITIONING_CHUNK_S = 30, 6
+# What num2words raises, by language, on numbers that are too large or too odd for it.
+UNREAD = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 class _Xtts(library.Xtts):  # type: ignore[misc]
@@ -164,7 +167,12 @@ class CoquiXtts:
 
     def text_tokens(self, text: str, language: str) -> list[int]:
         """The tokens of a piece of text, numbers and abbreviations spelled out."""
-        tokens: list[int] = self._model.tokenizer.encode(text.strip().lower(), language)
+        text = text.strip().lower()
+        tokens: list[int]
+        try:
+            tokens = self._model.tokenizer.encode(text, language)
+        except UNREAD:
+            tokens = self._model.tokenizer.encode(digit_by_digit(text), language)
         return tokens
 
     def conditioning(self, clips: Sequence[Sound]) -> Conditioning:

@@ -355,10 +355,14 @@ class Cloning:
 
     def _finish(self, narration: Narration) -> None:
         self._narrations.remove(narration)
+        if self._tried(narration.job, partial(self._finished, narration)):
+            self._inbox.end(narration.job, Done())
+
+    def _finished(self, narration: Narration) -> bool:
         turn = narration.job.turn
         data = narration.finish()
         self._recordings.keep(data, turn.voice.id, turn.text, turn.format_name)
-        self._inbox.end(narration.job, Done())
+        return True
 
     def _release(self, speaking: Speaking) -> None:
         """Give the place in the GPT back; once more does no harm."""

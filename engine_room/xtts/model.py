@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from engine_room.clips import prepared
+from engine_room.clips import MAX_CLIPS, references
 from engine_room.clones import ClonedVoice
 from engine_room.errors import InvalidRequest, Unavailable
 from engine_room.folders import sha256_of
 from engine_room.settings import Settings
-from engine_room.xtts.conditioning import ConditioningCache
+from engine_room.xtts.conditioning import CONDITIONING, ConditioningCache
 from engine_room.xtts.conversion import (
     GPT_FILE,
     VOCODER_FILE,
@@ -88,7 +88,7 @@ class XttsModel:
             self.gpt = self._coqui.torch_gpt(num_sequences, num_positions)
             self.network = self._coqui.vocode
         self._cache = ConditioningCache(
-            settings.voice_clones_dir / ".conditioning", sha256, self._computed
+            settings.voice_clones_dir / CONDITIONING, sha256, self._computed
         )
         seconds = time.perf_counter() - started
         log.info("XTTS model %s loaded on %s in %.1f s", folder.id, self.device, seconds)
@@ -138,7 +138,7 @@ class XttsModel:
     def conditioning(self, voice: ClonedVoice | StudioVoice) -> Conditioning:
         """What makes a voice. Raises InvalidRequest, InvalidAudio."""
         if isinstance(voice, ClonedVoice):
-            return self._cache.of(voice.paths)
+            return self._cache.of(voice.paths[:MAX_CLIPS])
         if voice.id not in self.speakers:
             raise InvalidRequest(
                 f"{self.folder.id} has no speaker {voice.id!r}.",
@@ -148,7 +148,7 @@ class XttsModel:
         return self.speakers[voice.id]
 
     def _computed(self, clips: Sequence[Path]) -> Conditioning:
-        return self._coqui.conditioning([prepared(clip) for clip in clips])
+        return self._coqui.conditioning(references(clips))
 
     def text_tokens(self, text: str, language: str) -> list[int]:
         """The tokens of a piece of text."""
