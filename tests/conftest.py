@@ -14,6 +14,7 @@ import openai
 import pytest
 
 from engine_room.xtts.folder import XttsFolder
+from engine_room.xtts.studio import speaker_names
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 
@@ -89,9 +90,20 @@ def client(server: Server) -> Iterator[openai.OpenAI]:
 
 @pytest.fixture(scope="session")
 def xtts_folder(tmp_path_factory: pytest.TempPathFactory) -> XttsFolder:
-    """The XTTS model in XTTS_MODEL_DIR, else a tiny one that speaks noise."""
-    from tests.xtts_models import write_xtts
+    """The XTTS model in XTTS_MODEL_DIR, else a tiny one that speaks noise. What is converted for a CPU is not
+    put beside the real one; copies of it are whole files, which a test may damage."""
+    from tests.xtts_models import link_xtts, write_xtts
 
+    path = tmp_path_factory.mktemp("xtts") / "xtts_v2"
     if real := os.environ.get("XTTS_MODEL_DIR"):
-        return XttsFolder(Path(real))
-    return XttsFolder(write_xtts(tmp_path_factory.mktemp("xtts") / "xtts_v2"))
+        return link_xtts(XttsFolder(Path(real)), path)
+    return XttsFolder(write_xtts(path))
+
+
+@pytest.fixture(scope="session")
+def studio_speakers(xtts_folder: XttsFolder) -> list[str]:
+    """The names of its studio speakers, two at least."""
+    names = speaker_names(xtts_folder)
+    if len(names) < 2:
+        pytest.skip("the model in XTTS_MODEL_DIR has no two studio speakers")
+    return names

@@ -8,6 +8,8 @@ import string
 from pathlib import Path
 from typing import Any
 
+from engine_room.xtts.folder import CONFIG, SPEAKERS, VOCABULARY, XttsFolder
+
 LANGUAGES = "en es fr de it pt pl tr ru nl cs ar zh-cn hu ko ja hi".split()
 TINY: dict[str, Any] = {
     "gpt_layers": 2,
@@ -55,6 +57,37 @@ def write_xtts(folder: Path, sizes: dict[str, Any] | None = None, num_speakers: 
     }
     torch.save(speakers, folder / "speakers_xtts.pth")
     return folder
+
+
+def link_xtts(model: XttsFolder, path: Path) -> XttsFolder:
+    """A folder of links to a model's files, so that nothing is written beside them."""
+    if model.missing:
+        raise FileNotFoundError(f"there is no {', no '.join(model.missing)} in {model.path}")
+    path.mkdir(parents=True)
+    for file in (CONFIG, model.checkpoint.name, VOCABULARY, SPEAKERS):
+        if (model.path / file).is_file():
+            (path / file).symlink_to((model.path / file).resolve())
+    return XttsFolder(path)
+
+
+def read_checkpoint(model: XttsFolder) -> dict[str, Any]:
+    """What is in a model's checkpoint, also in one of 2023, which has the library's classes in it."""
+    import torch
+    from TTS.tts.models import xtts as library
+
+    with library._legacy_safe_globals():
+        checkpoint: dict[str, Any] = torch.load(model.checkpoint, "cpu", weights_only=True)
+    return checkpoint
+
+
+def drop_weight(model: XttsFolder, name: str) -> None:
+    """Leave a weight out of a model's checkpoint; fine-tuned ones have a prefix before its name."""
+    import torch
+
+    checkpoint = read_checkpoint(model)
+    weights = checkpoint["model"]
+    del weights[next(key for key in weights if key.removeprefix("xtts.") == name)]
+    torch.save({"model": weights}, model.checkpoint)
 
 
 def _liven(model: Any) -> None:
