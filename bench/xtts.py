@@ -30,7 +30,7 @@ import numpy as np  # after the variable, which is read when a library loads
 from bench.clients import PROJECT_DIR
 from bench.xtts_chat import Writer
 from bench.xtts_fidelity import exact, likeness
-from bench.xtts_sides import Librarys, Ours, Spoken, memory_mb, text_of
+from bench.xtts_sides import Librarys, Ours, Spoken, memory_gb, text_of
 from bench.xtts_table import HEAD, Bench, in_turn, print_row
 from engine_room.encoding import Sound
 
@@ -164,10 +164,10 @@ def memory(bench: Bench) -> None:
     """What each path takes, in a process of its own."""
     bench.ours.speak("warm")  # has converted the model
     ours, torch, library = (
-        memory_mb(side, bench.folder, bench.speaker) for side in ("ours", "torch", "library")
+        memory_gb(side, bench.folder, bench.speaker) for side in ("ours", "torch", "library")
     )
     for name, mine in (("llama.cpp and ONNX", ours), ("torch", torch)):
-        print_row(f"memory, MB, {name}", [mine["resident"]], [library["resident"]], "stated")
+        print_row(f"memory, GB, {name}", [mine["resident"]], [library["resident"]], "stated")
         print_row("… at most", [mine["peak"]], [library["peak"]], "stated")
 
 

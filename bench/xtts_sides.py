@@ -3,7 +3,6 @@
 import json
 import queue
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -241,7 +240,7 @@ class Librarys:
         return Sound(samples, RATE_HZ)
 
 
-def memory_mb(side: str, folder: XttsFolder, speaker: str) -> dict[str, float]:
+def memory_gb(side: str, folder: XttsFolder, speaker: str) -> dict[str, float]:
     """What a process of its own takes more when it has spoken a sentence on this side ("ours", "torch",
     "library"): resident at the end, and at most."""
     command = program("bench.xtts_sides", "print_memory", side, str(folder.path), speaker)
@@ -252,32 +251,31 @@ def memory_mb(side: str, folder: XttsFolder, speaker: str) -> dict[str, float]:
 
 def print_memory(side: str, path: str, speaker: str) -> None:
     """Speak, and print what it took."""
-    folder, before = XttsFolder(Path(path)), _resident_mb()
+    folder, before = XttsFolder(Path(path)), _resident_gb()
     with tempfile.TemporaryDirectory() as scratch:
         if side == "ours":
             with engine_of(scratch_settings(Path(scratch))) as engine:
                 Ours(engine, folder, speaker, False).speak(MEMORY_TEXT)
-                after = _resident_mb()
+                after = _resident_gb()
         elif side == "torch":
             torch = Torch(folder)
             torch.say(MEMORY_TEXT, torch.coqui.speakers()[speaker], 1)
-            after = _resident_mb()
+            after = _resident_gb()
         else:
             library = Librarys(folder, speaker)
             library.speak(MEMORY_TEXT, stream=False)
-            after = _resident_mb()
-    print(json.dumps({"resident": after - before, "peak": _peak_mb() - before}))
+            after = _resident_gb()
+    print(json.dumps({"resident": after - before, "peak": _peak_gb() - before}))
 
 
-def _resident_mb() -> float:
-    return float(psutil.Process().memory_info().rss) / 1e6
+def _resident_gb() -> float:
+    return float(psutil.Process().memory_info().rss) / 1e9
 
 
-def _peak_mb() -> float:
-    """The most that has been resident; nan where the system does not say."""
-    if sys.platform == "win32":
-        return float("nan")
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak / 1e3
+def _peak_gb() -> float:
+    """The most that has been resident; nan where Linux does not say it. Not `getrusage`, which counts what
+    the process was forked from."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.is_file() else []
+    peaks_kb = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]
+    return peaks_kb[0] * 1024 / 1e9 if peaks_kb else float("nan")

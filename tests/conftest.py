@@ -17,6 +17,16 @@ from engine_room.xtts.folder import XttsFolder
 from engine_room.xtts.studio import speaker_names
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
+# A real model is hundreds of times larger than the tiny one.
+IS_REAL_XTTS = "XTTS_MODEL_DIR" in os.environ
+REAL_XTTS_PATIENCE_S = 900
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give tests of a real XTTS the time it takes."""
+    for item in items:
+        if IS_REAL_XTTS and "xtts_folder" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(2 * REAL_XTTS_PATIENCE_S))
 
 
 @dataclass(frozen=True)
@@ -95,8 +105,8 @@ def xtts_folder(tmp_path_factory: pytest.TempPathFactory) -> XttsFolder:
     from tests.xtts_models import link_xtts, write_xtts
 
     path = tmp_path_factory.mktemp("xtts") / "xtts_v2"
-    if real := os.environ.get("XTTS_MODEL_DIR"):
-        return link_xtts(XttsFolder(Path(real)), path)
+    if IS_REAL_XTTS:
+        return link_xtts(XttsFolder(Path(os.environ["XTTS_MODEL_DIR"])), path)
     return XttsFolder(write_xtts(path))
 
 

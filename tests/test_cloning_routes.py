@@ -12,11 +12,11 @@ import pytest
 from engine_room.encoding import Sound, decode, encode
 from engine_room.folders import sha256_of
 from engine_room.xtts.folder import XttsFolder
-from tests.conftest import Server, running_server
+from tests.conftest import IS_REAL_XTTS, REAL_XTTS_PATIENCE_S, Server, running_server
 
 pytest.importorskip("TTS", reason="voice cloning is not installed")
 pytestmark = pytest.mark.slow
-PATIENCE_S = 110
+PATIENCE_S = REAL_XTTS_PATIENCE_S if IS_REAL_XTTS else 110
 
 
 def clip() -> bytes:
@@ -51,6 +51,7 @@ def speaker(cloning: Server) -> Iterator[openai.OpenAI]:
 @pytest.fixture(scope="module")
 def http(cloning: Server) -> Iterator[httpx.Client]:
     with cloning.http() as http:
+        http.timeout = PATIENCE_S
         yield http
 
 

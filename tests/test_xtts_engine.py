@@ -1,7 +1,6 @@
 """The engine for cloned voices, on a tiny model whose voices are noise."""
 
 import json
-import os
 import queue
 import shutil
 import threading
@@ -24,6 +23,7 @@ from engine_room.xtts.folder import XttsFolder
 from engine_room.xtts.pace import TOKEN_S, max_audio_tokens
 from engine_room.xtts.studio import speaker_names
 from engine_room.xtts.turn import StudioVoice, XttsTurn
+from tests.conftest import IS_REAL_XTTS, REAL_XTTS_PATIENCE_S
 from tests.xtts_models import drop_weight
 
 pytest.importorskip("TTS", reason="voice cloning is not installed")
@@ -32,7 +32,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning"),
 ]
-PATIENCE_S = 60
+PATIENCE_S = REAL_XTTS_PATIENCE_S if IS_REAL_XTTS else 60
 TWO = "First there is this sentence. Then there is a second one, which is longer."
 
 
@@ -62,7 +62,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return Settings(
         voice_clones_dir=folder / "voice_clones",
         audio_dir=folder / "audio",
-        xtts_gpt_type="f32",
+        xtts_gpt_type="q8_0" if IS_REAL_XTTS else "f32",
         xtts_parallel=3,
     )
 
@@ -147,7 +147,8 @@ def test_between_sentences_there_is_a_pause(
 ) -> None:
     said = sound(Events(engine, turn(xtts_folder, text=TWO)).data()).samples
     loud = np.flatnonzero(said)
-    assert 0.2 < np.diff(loud).max() / 24_000 < 0.5
+    # A real voice is silent before and after a sentence, too.
+    assert 0.2 < np.diff(loud).max() / 24_000 < (1.5 if IS_REAL_XTTS else 0.5)
 
 
 def test_a_sentence_that_goes_wrong_is_said_again_and_a_stream_of_it_is_cut(
@@ -156,7 +157,7 @@ def test_a_sentence_that_goes_wrong_is_said_again_and_a_stream_of_it_is_cut(
     caplog.set_level("INFO")
     bad = (seed for seed in range(20) if _runs_on(engine, xtts_folder, seed, caplog))
     if (seed := next(bad, -1)) < 0:
-        assert "XTTS_MODEL_DIR" in os.environ
+        assert IS_REAL_XTTS
         pytest.skip("the model in XTTS_MODEL_DIR ends each of twenty sentences by itself")
     caplog.clear()
     blocks = list(Events(engine, turn(xtts_folder, text="Hi.", seed=seed, stream=True)))
@@ -213,7 +214,7 @@ def test_a_cancelled_request_ends_at_once_and_leaves_its_place(
         with pytest.raises(ApiError):
             book.data()
     assert Events(engine, turn(xtts_folder)).data()
-    assert time.monotonic() - started < 30  # and not what three hundred sentences take
+    assert time.monotonic() - started < PATIENCE_S / 2  # and not what three hundred sentences take
 
 
 class Cancelling(Inbox[XttsTurn]):
