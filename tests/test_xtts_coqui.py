@@ -1,6 +1,6 @@
 """Side by side with the library on a tiny model: the same voices, the same tokens, the same sound.
 
-With XTTS_MODEL_DIR=folder the same runs on a real model.
+With XTTS_MODEL_DIR=folder the same runs on a real model: in minutes, with 20 GB of disk for its copies.
 """
 
 import itertools
@@ -24,6 +24,7 @@ from engine_room.xtts.sampling import AudioSampler, AudioSampling
 from engine_room.xtts.utterance import Utterance, latents_and_logits
 from engine_room.xtts.vocoder import VocoderStream
 from tests.permissions import read_only
+from tests.xtts_models import drop_weight, read_checkpoint
 
 pytest.importorskip("TTS", reason="voice cloning is not installed")
 pytestmark = [
@@ -81,6 +82,8 @@ def gpt(request: pytest.FixtureRequest, converted: Path, library: Any) -> Iterat
 
 def speaker(coqui: Any) -> Conditioning:
     speakers: dict[str, Conditioning] = coqui.speakers()
+    if not speakers:
+        pytest.skip("the model in XTTS_MODEL_DIR has no studio speakers")
     return next(iter(speakers.values()))
 
 
@@ -251,7 +254,7 @@ def test_the_checkpoints_of_2023_are_loaded_and_left_as_they_are(
     from engine_room.xtts.coqui import CoquiXtts
 
     old = XttsFolder(shutil.copytree(xtts_folder.path, tmp_path / "old"))
-    checkpoint = torch.load(old.checkpoint, weights_only=True)
+    checkpoint = read_checkpoint(old)
     config = XttsConfig()
     config.load_json(old.path / "config.json")
     here = {kind: kind.__module__ for kind in (XttsArgs, XttsAudioConfig)}
@@ -300,14 +303,10 @@ def test_a_broken_file_is_said(
 
 
 def test_weights_that_are_missing_are_said(xtts_folder: XttsFolder, tmp_path: Path) -> None:
-    import torch
-
     from engine_room.xtts.coqui import CoquiXtts
 
     folder = XttsFolder(shutil.copytree(xtts_folder.path, tmp_path / "half"))
-    weights = torch.load(folder.checkpoint, weights_only=True)["model"]
-    del weights["gpt.mel_head.weight"]
-    torch.save({"model": weights}, folder.checkpoint)
+    drop_weight(folder, "gpt.mel_head.weight")
     with pytest.raises(Unavailable, match=r"it has no gpt\.mel_head\.weight"):
         CoquiXtts(folder)
 

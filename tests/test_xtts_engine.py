@@ -21,8 +21,12 @@ from engine_room.recordings import Recordings
 from engine_room.settings import Settings
 from engine_room.xtts.engine import Cloning, cloning_engine
 from engine_room.xtts.folder import XttsFolder
+from engine_room.xtts.pace import TOKEN_S, max_audio_tokens
 from engine_room.xtts.sampling import SamplingChanges
+from engine_room.xtts.studio import speaker_names
 from engine_room.xtts.turn import StudioVoice, XttsTurn
+from tests.conftest import IS_REAL_XTTS, REAL_XTTS_PATIENCE_S
+from tests.xtts_models import drop_weight
 
 pytest.importorskip("TTS", reason="voice cloning is not installed")
 pytestmark = [
@@ -30,7 +34,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning"),
 ]
-PATIENCE_S = 60
+PATIENCE_S = REAL_XTTS_PATIENCE_S if IS_REAL_XTTS else 60
 NUM_ALIKE = 6000  # samples of five tokens
 TWO = "First there is this sentence. Then there is a second one, which is longer."
 
@@ -61,7 +65,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return Settings(
         voice_clones_dir=folder / "voice_clones",
         audio_dir=folder / "audio",
-        xtts_gpt_type="f32",
+        xtts_gpt_type="q8_0" if IS_REAL_XTTS else "f32",
         xtts_parallel=3,
     )
 
@@ -89,7 +93,7 @@ def turn(folder: XttsFolder, **changes: Any) -> XttsTurn:
         "folder": folder,
         "text": "Hello there.",
         "language": "en",
-        "voice": StudioVoice("Speaker 0"),
+        "voice": StudioVoice(next(iter(speaker_names(folder)), "Nobody")),
         "speed": 1.0,
         "format_name": "wav",
         "stream": False,
@@ -156,18 +160,22 @@ def test_between_sentences_there_is_a_pause(
 ) -> None:
     said = sound(Events(engine, turn(xtts_folder, text=TWO)).data()).samples
     loud = np.flatnonzero(said)
-    assert 0.2 < np.diff(loud).max() / 24_000 < 0.5
+    # A real voice is silent before and after a sentence, too.
+    assert 0.2 < np.diff(loud).max() / 24_000 < (1.5 if IS_REAL_XTTS else 0.5)
 
 
 def test_a_sentence_that_goes_wrong_is_said_again_and_a_stream_of_it_is_cut(
     engine: Engine[XttsTurn], xtts_folder: XttsFolder, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    seed = next(seed for seed in range(20) if _runs_on(engine, xtts_folder, seed, caplog))
+    bad = (seed for seed in range(20) if _runs_on(engine, xtts_folder, seed, caplog))
+    if (seed := next(bad, -1)) < 0:
+        assert IS_REAL_XTTS
+        pytest.skip("the model in XTTS_MODEL_DIR ends each of twenty sentences by itself")
     caplog.clear()
     blocks = list(Events(engine, turn(xtts_folder, text="Hi.", seed=seed, stream=True)))
     assert "did not end by itself: cut" in caplog.text
-    assert sound(b"".join(blocks)).duration_s < 37 * 0.0465 + 0.1
+    assert sound(b"".join(blocks)).duration_s < max_audio_tokens("Hi.", "en") * TOKEN_S + 0.1
 
 
 def test_faults_are_counted_with_what_was_done_and_so_are_sentences_and_loads(
@@ -211,11 +219,14 @@ def _runs_on(
 
 
 def test_those_who_speak_at_once_are_heard_as_if_alone(
-    engine: Engine[XttsTurn], xtts_folder: XttsFolder, my_voice: ClonedVoice
+    engine: Engine[XttsTurn],
+    xtts_folder: XttsFolder,
+    my_voice: ClonedVoice,
+    studio_speakers: list[str],
 ) -> None:
     turns = [
         turn(xtts_folder, text=TWO, seed=seed, voice=voice)
-        for seed, voice in enumerate([my_voice, StudioVoice("Speaker 1")] * 2)
+        for seed, voice in enumerate([my_voice, StudioVoice(studio_speakers[1])] * 2)
     ]
     alone = [sound(Events(engine, each).data()).samples for each in turns]
     together = [Events(engine, each) for each in turns]
@@ -248,7 +259,7 @@ def test_a_cancelled_request_ends_at_once_and_leaves_its_place(
         with pytest.raises(ApiError):
             book.data()
     assert Events(engine, turn(xtts_folder)).data()
-    assert time.monotonic() - started < 30  # and not what three hundred sentences take
+    assert time.monotonic() - started < PATIENCE_S / 2  # and not what three hundred sentences take
 
 
 class Cancelling(Inbox[XttsTurn]):
@@ -356,13 +367,9 @@ def test_a_folder_that_cannot_be_loaded_is_said_and_the_next_one_works(
 def test_weights_that_are_not_there_are_said_and_health_says_it_until_another_is_loaded(
     engine: Engine[XttsTurn], xtts_folder: XttsFolder, tmp_path: Path
 ) -> None:
-    import torch
-
     half = XttsFolder(shutil.copytree(xtts_folder.path, tmp_path / "half"))
     shutil.rmtree(half.converted, ignore_errors=True)
-    weights = torch.load(half.checkpoint, weights_only=True)["model"]
-    del weights["gpt.gpt.h.1.attn.c_attn.weight"]
-    torch.save({"model": weights}, half.checkpoint)
+    drop_weight(half, "gpt.gpt.h.1.attn.c_attn.weight")
     with pytest.raises(Unavailable, match=r"half cannot be loaded: it has no h\.1\.attn"):
         Events(engine, turn(half)).data()
     assert engine.status.state == "unavailable"
