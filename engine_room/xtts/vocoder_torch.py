@@ -3,7 +3,7 @@
 It is the library's HiFi-GAN with the same layers. But that pads with zeros at both ends of each layer, and
 only a sentence's own ends are so: where a window has context instead, layers are not padded, and each leaves
 as many steps of context as those after it see. Its form is one that ONNX Runtime computes fast, too: layers
-over two dimensions, the first of size 1, for its quickest kernels (a seventh faster) are for those only.
+over two dimensions, the first of size 1, for its quickest kernels (a tenth faster) are for those only.
 """
 
 from typing import Any
