@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from engine_room.clones import ClonedVoice
+from engine_room.cores import Cores
 from engine_room.encoding import Sound, decode, encode
 from engine_room.errors import ApiError, InternalError, InvalidRequest, Unavailable
 from engine_room.jobs import Done, Engine, Failed, Inbox, Job, Status
@@ -124,6 +125,33 @@ def test_a_seed_gives_the_same_sound_and_another_one_another(
     )
     assert one == same
     assert one != other
+
+
+def test_a_seed_gives_the_same_sound_on_one_core_and_on_two(
+    settings: Settings, xtts_folder: XttsFolder
+) -> None:
+    long = turn(xtts_folder, text="A sentence that has no end " * 9, seed=3)
+    heard = []
+    for num_cores in (1, 2):
+        engine = cloning_engine(settings, Recordings(settings), Cores(num_cores))
+        engine.open()
+        heard.append(Events(engine, long).data())
+        engine.close()
+    assert heard[0] == heard[1]
+
+
+def test_what_would_sound_the_same_again_is_not_said_again(
+    engine: Engine[XttsTurn], xtts_folder: XttsFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    likeliest = SamplingChanges(temperature=0)
+    texts = ["Hi.", "Hello there.", TWO, "Yes", "a", "Who is it?"]
+    for text in texts:
+        assert Events(engine, turn(xtts_folder, text=text, sampling=likeliest)).data()
+    if IS_REAL_XTTS and "a sentence in the voice" not in caplog.text:
+        pytest.skip("the model in XTTS_MODEL_DIR says each text without a fault")
+    assert "a sentence in the voice" in caplog.text
+    assert "said again" not in caplog.text
 
 
 def test_a_request_may_draw_otherwise_than_its_model_does(

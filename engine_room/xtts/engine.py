@@ -177,7 +177,10 @@ class Cloning:
             self._last_work = time.monotonic()
 
     def _decode(self, batch: list[tuple[Narration, Speaking]]) -> None:
-        hidden = self._decoded([speaking.utterance.span() for _, speaking in batch])
+        spans = [speaking.utterance.span() for _, speaking in batch]
+        # llama.cpp's attention of one token adds up by threads: a seed would not always give the same.
+        is_exact = batch[0][0].is_seeded and len(spans[0].embeddings) == 1
+        hidden = self._decoded(spans, max_threads=int(is_exact))
         latents, logits = latents_and_logits(self._loaded.tables, hidden)
         for (narration, speaking), latent, scores in zip(batch, latents, logits, strict=True):
             speaking.utterance.accept(latent, scores)
@@ -266,8 +269,8 @@ class Cloning:
         vocoder = VocoderStream(model.network, narration.conditioning.speaker, stretches)
         narration.speaking = Speaking(sentence, seed, utterance, vocoder, is_retry=is_retry)
 
-    def _decoded(self, spans: Sequence[Span]) -> Floats:
-        with self._cores.working(PART):
+    def _decoded(self, spans: Sequence[Span], max_threads: int = 0) -> Floats:
+        with self._cores.working(PART, max_threads):
             return self._loaded.gpt.decode(spans, self._cores.share(PART))
 
     def _batches(self) -> list[list[tuple[Narration, Speaking]]]:
@@ -275,11 +278,11 @@ class Cloning:
         one each, for the last bits of a hidden state depend on what else is in the batch."""
         speaking = [(n, n.speaking) for n in self._narrations if n.speaking and n.is_speaking]
         speaking.sort(key=lambda each: each[1].utterance.num_pending)
-        alone = [[each] for each in speaking if each[0].job.turn.seed >= 0]
+        alone = [[each] for each in speaking if each[0].is_seeded]
         together: list[tuple[Narration, Speaking]] = []
         room = MAX_BATCH_POSITIONS
         for each in speaking:
-            if each[0].job.turn.seed < 0:
+            if not each[0].is_seeded:
                 room -= each[1].utterance.num_pending
                 if room >= 0:  # as it is for the first, for a prompt is shorter than a batch
                     together.append(each)
@@ -325,7 +328,7 @@ class Cloning:
 
     def _said_again(self, narration: Narration, speaking: Speaking, fault: Fault | None) -> bool:
         """A sentence with a fault is said once more, otherwise, if nobody has heard any of it."""
-        if fault is None or speaking.is_retry or speaking.num_sent:
+        if fault is None or not speaking.can_be_said_again:
             return False
         self._note(narration, fault, "said again")
         narration.say_again()

@@ -62,6 +62,11 @@ class Speaking:
         seconds = self.num_latents * TOKEN_S
         return length_fault(seconds, self.sentence.expected, self.utterance.has_ended)
 
+    @property
+    def can_be_said_again(self) -> bool:
+        """True while nobody has heard any of it, and another seed may make a difference."""
+        return not (self.is_retry or self.num_sent or self.utterance.takes_likeliest)
+
 
 def enough_after(num_latents: int) -> float:
     """How many latents a stream's next sound is made of, after so many."""
@@ -92,6 +97,11 @@ class Narration:
         self._encoder = Encoder(turn.format_name, rate_hz) if turn.stream else None
         self._sounds: list[Floats] = []
         self._blocks: list[bytes] = []
+
+    @property
+    def is_seeded(self) -> bool:
+        """True when the same request is to sound the same again."""
+        return self.job.turn.seed >= 0
 
     @property
     def is_speaking(self) -> bool:

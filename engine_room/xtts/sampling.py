@@ -48,21 +48,23 @@ class AudioSampler:
         self._rng = np.random.default_rng(seed)
         self._seen = {PROMPT_TOKEN, start_token}
 
+    @property
+    def takes_likeliest(self) -> bool:
+        """True when nothing is left to chance."""
+        return self._sampling.temperature < LEAST_TEMPERATURE
+
     def sample(self, logits: Floats) -> int:
         """The next token, by float32 (tokens,), which is not changed."""
-        sampling = self._sampling
         scores = logits.astype(np.float64)
         seen = np.fromiter(self._seen, np.intp)
-        penalty = sampling.repetition_penalty
+        penalty = self._sampling.repetition_penalty
         scores[seen] = np.where(scores[seen] < 0, scores[seen] * penalty, scores[seen] / penalty)
-        if sampling.temperature < LEAST_TEMPERATURE:
-            token = int(np.argmax(scores))
-        else:
-            token = self._drawn(scores / sampling.temperature)
+        token = int(np.argmax(scores)) if self.takes_likeliest else self._drawn(scores)
         self._seen.add(token)
         return token
 
     def _drawn(self, scores: NDArray[np.float64]) -> int:
+        scores = scores / self._sampling.temperature
         likeliest = np.argsort(-scores, kind="stable")
         if self._sampling.top_k > 0:
             likeliest = likeliest[: self._sampling.top_k]

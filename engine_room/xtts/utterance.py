@@ -49,6 +49,11 @@ class Utterance:
         return len(self._latents)
 
     @property
+    def takes_likeliest(self) -> bool:
+        """True when its seed makes no difference."""
+        return self._sampler.takes_likeliest
+
+    @property
     def is_over(self) -> bool:
         """True when it has ended, or may not go on."""
         return self.has_ended or self._num_tokens >= self._max_tokens
