@@ -1,9 +1,11 @@
 """One real server, as a user starts it, with the bundled models, for all acceptance tests."""
 
+import atexit
 import os
 import re
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +18,9 @@ import pytest
 from engine_room.xtts.folder import XttsFolder
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
+# llama_cpp opens /dev/null twice as it is imported and never closes it. Python says so when it exits if
+# warnings are still errors then: what an engine's thread saved of the filters, it may restore after pytest.
+atexit.register(warnings.filterwarnings, "ignore", "unclosed file.*/dev/null", ResourceWarning)
 
 
 @dataclass(frozen=True)
