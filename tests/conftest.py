@@ -1,9 +1,11 @@
 """One real server, as a user starts it, with the bundled models, for all acceptance tests."""
 
+import atexit
 import os
 import re
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +22,9 @@ PROJECT_DIR = Path(__file__).resolve().parent.parent
 # A real model is hundreds of times larger than the tiny one.
 IS_REAL_XTTS = "XTTS_MODEL_DIR" in os.environ
 REAL_XTTS_PATIENCE_S = 900
+# llama_cpp opens /dev/null twice as it is imported and never closes it. Python says so when it exits if
+# warnings are still errors then: what an engine's thread saved of the filters, it may restore after pytest.
+atexit.register(warnings.filterwarnings, "ignore", "unclosed file.*/dev/null", ResourceWarning)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

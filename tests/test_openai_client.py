@@ -4,15 +4,24 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import openai
 import pytest
 from openai.types.chat import ChatCompletionMessageParam
 
-from engine_room.encoding import decode
+from engine_room.encoding import Sound, decode, encode
 from engine_room.standard_voices import STANDARD_VOICES
 from tests.conftest import Server
 
 SENTENCE = "The train to the old harbour leaves at seven in the morning."
+# What one voice has said helps to guess the next only where both say the same.
+SENTENCES = [
+    SENTENCE,
+    "She put the blue cup on the table and opened the window.",
+    "My brother bought two apples and a loaf of bread.",
+    "In winter the river is frozen and the children play on it.",
+    "We heard music from the garden all night long.",
+]
 STORY: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Tell me a long story."}]
 LISTED = ["mistral-7b-instruct-v0.2", "qwen2.5-coder-7b-instruct", "gpt-4", "gpt-3.5-turbo"]
 
@@ -122,13 +131,17 @@ def test_all_thirteen_names_of_openai_are_voices() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("voice", sorted(STANDARD_VOICES))
-def test_what_a_voice_says_is_what_is_heard(client: openai.OpenAI, voice: str) -> None:
-    speech = client.audio.speech.create(model="tts-1", voice=voice, input=SENTENCE)
-    heard = client.audio.transcriptions.create(
-        model="whisper-1", file=("speech.mp3", speech.content)
-    )
-    assert words(heard.text) == words(SENTENCE)
+@pytest.mark.parametrize("voices", [sorted(STANDARD_VOICES)[at::3] for at in range(3)], ids="abc")
+def test_what_a_voice_says_is_what_is_heard(client: openai.OpenAI, voices: list[str]) -> None:
+    """A transcription takes as long for one voice as for five that speak one after the other."""
+    silence = np.zeros(16_000, np.float32)
+    sounds = []
+    for voice, sentence in zip(voices, SENTENCES, strict=False):
+        speech = client.audio.speech.create(model="tts-1", voice=voice, input=sentence)
+        sounds += [decode(speech.content, 16_000).samples, silence]
+    together = encode(Sound(np.concatenate(sounds), 16_000), "flac")
+    heard = client.audio.transcriptions.create(model="whisper-1", file=("all.flac", together))
+    assert words(heard.text) == words(" ".join(SENTENCES[: len(voices)]))
 
 
 @pytest.mark.parametrize(

@@ -246,10 +246,6 @@ def _runs_on(
     return "did not end by itself: said again" in caplog.text
 
 
-@pytest.mark.skipif(
-    IS_REAL_XTTS,
-    reason="with a full-size Q8_0 GPT a seed does not always give the same sentence, even alone",
-)
 def test_those_who_speak_at_once_are_heard_as_if_alone(
     engine: Engine[XttsTurn],
     xtts_folder: XttsFolder,
