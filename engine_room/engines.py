@@ -83,5 +83,5 @@ def make_engines(settings: Settings) -> Engines:
         embeddings=embedding_engine(settings, cores),
         speech=speech_engine(settings, recordings, cores),
         cloning=cloning_engine(settings, recordings, cores),
-        transcription=transcription_engine(settings, catalogue, cores),
+        transcription=transcription_engine(settings, catalogue.whisper, cores),
     )
