@@ -47,7 +47,7 @@ FLOORS = [
         "voices",
         "recordings",
     }
-    | {"speech_text", "voice_names"}
+    | {"speech_markdown", "speech_text", "voice_names"}
     | {
         "chat.answer_grammar",
         "chat.grammar",

@@ -7,9 +7,10 @@ import openai
 import pytest
 
 from engine_room.encoding import Sound, encode
+from engine_room.transcription_whisper import RATE_HZ
 from tests.conftest import Server
 from tests.test_openai_client import words
-from tests.test_transcription_whisper import RATE_HZ, noise
+from tests.test_transcription_whisper import noise
 
 SAID = "The train to the old harbour leaves in the morning. A second one leaves at noon."
 
