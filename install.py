@@ -378,7 +378,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         port = setting("PORT", options.port, "8001")
-        serves = not (options.install_only or options.dev or {"-h", "--help"} & set(others))
+        asks = {"-h", "--help"} & set(others) or re.match(r"\w", " ".join(others))  # a command
+        serves = not (options.install_only or options.dev or asks)
         if serves and port.isdecimal() and int(port) < 65536:  # else the server says what is wrong
             check_port(setting("HOST", options.host, "0.0.0.0"), int(port))
         retry = options.install_only and not options.dev

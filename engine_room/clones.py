@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from engine_room.clips import CLEAN_SUFFIX
 from engine_room.standard_voices import STANDARD_VOICES
@@ -28,6 +28,7 @@ CLIP_SUFFIXES = set(
     ".mkv .mov .mp2 .mpeg .mpg .mpga .oga .ogv .ts .w64 .weba .wma .wmv .3gp .audio".split()
 )
 NOTE_NAME = "voice.json"
+MAX_ID_CHARS = 1000  # file systems hold 255 bytes; composed and marked they may be a little more
 MAX_NOTE_BYTES = 100_000
 # A folder that changed just now may change again without its time changing: FAT counts in steps of 2 s.
 SETTLED_NS = 2_500_000_000
@@ -104,6 +105,8 @@ class Clones:
     def find(self, name: str) -> list[ClonedVoice]:
         """The voice of this id or file name: in another case, without accents, without the suffix too
         where only one can be meant. Several when several can, none when none."""
+        if len(name) > MAX_ID_CHARS:  # nothing is called so; and what is folded, is remembered
+            return []
         voices = self.all()
         for alike in (composed, folded):
             wanted = alike(name)
@@ -127,7 +130,7 @@ class Clones:
         self._seen = seen
         there = [entry for entry in found if entry]
         names = {entry.name for entry in there if not entry.is_folder}
-        return [entry for entry in there if not _is_kept_clean(entry.name, names)]
+        return [each for each in there if each.is_folder or not _is_kept_clean(each.name, names)]
 
     def _entry(self, entry: os.DirEntry[str], seen: dict[str, _Seen]) -> _Entry | None:
         """What a file or folder is as a voice; what was seen of it goes into `seen`."""
@@ -178,7 +181,7 @@ class Clones:
             name,
             True,
             tuple(folder / clip for clip in clips),
-            created_at if isinstance(created_at, int) else changed_s,
+            created_at if _is_time(created_at) else changed_s,
             note,
         )
         return _Seen(changed_ns, note_changed_ns, entry)
@@ -276,6 +279,11 @@ def _note(path: Path) -> dict[str, Any]:
         log.warning("%s cannot be read: %s", path, error)
         return {}
     return note if isinstance(note, dict) else {}
+
+
+def _is_time(value: object) -> TypeGuard[int]:
+    """Whether a note's number can be a time: JavaScript reads whole numbers up to 2^53."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
 
 
 def _text(note: dict[str, Any], name: str) -> str:

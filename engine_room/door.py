@@ -1,5 +1,5 @@
-"""The door that every request passes: its id, the key, where it comes from, the size limit, and the last
-resort for errors.
+"""The door that every request passes: its id, the key, where it comes from, the size limit, the last resort
+for errors; and it is counted.
 
 A plain ASGI middleware, so that it holds for streams and uploads as they flow. It knows no routes
 but those that stay open without a key.
@@ -8,11 +8,13 @@ but those that stay open without a key.
 import hmac
 import json
 import logging
+import time
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from engine_room.errors import ApiError, FileTooLarge, InternalError, InvalidApiKey
+from engine_room.metrics import Metrics
 from engine_room.origins import Origins
 from engine_room.settings import Settings
 
@@ -28,8 +30,9 @@ OPEN_LISTS = {"/v1/audio/voices", "/v1/audio/models", "/audio/voices", "/audio/m
 class Door:
     """ASGI middleware; stands inside the CORS middleware, so that its errors carry CORS headers too."""
 
-    def __init__(self, app: App, settings: Settings) -> None:
+    def __init__(self, app: App, settings: Settings, metrics: Metrics | None = None) -> None:
         self._app = app
+        self._metrics = metrics or Metrics()
         self._keys = [key.encode() for key in settings.openai_api_keys]
         self._origins = Origins(settings)
         self._open = OPEN_PATHS | (OPEN_LISTS if settings.open_audio_lists else set())
@@ -43,24 +46,31 @@ class Door:
             await self._app(scope, receive, send)
             return
         request_id = f"req_{uuid.uuid4().hex}".encode()
-        started = False
+        arrived_at = time.perf_counter()
+        inner = dict(scope)  # our own: what the app finds out, the route, it writes in there
+        status = 0  # of the answer that has begun
 
         async def send_with_id(message: Message) -> None:
-            nonlocal started
+            nonlocal status
             if message["type"] == "http.response.start":
-                started = True
+                status = message["status"]
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id)]
             await send(message)
 
         try:
-            await self._let_in(scope, receive, send_with_id)
+            await self._let_in(inner, receive, send_with_id)
         except Exception as error:
-            if started:
+            if status:
                 raise
             if not isinstance(error, ApiError):
                 log.exception("%s %s failed", scope["method"], scope["path"])
                 error = InternalError()
             await _answer(send_with_id, error.status, error.body(), error.headers())
+        finally:
+            if status:
+                route = getattr(inner.get("route"), "path_format", None)
+                seconds = time.perf_counter() - arrived_at
+                self._metrics.answered(scope["method"], route, status, seconds)
 
     async def _let_in(self, scope: Message, receive: Receive, send: Send) -> None:
         headers = {name.lower(): value for name, value in scope["headers"]}
@@ -73,7 +83,7 @@ class Door:
         self._origins.check(scope, headers)
         # What answers GET answers HEAD (container and proxy checks); the server leaves out the body.
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
-        scope = {**scope, "method": method, "headers": _as_json(scope, headers)}
+        scope.update(method=method, headers=_as_json(scope, headers))
         await self._app(scope, self._limited(receive), send)
 
     def _is_open(self, scope: Message) -> bool:

@@ -19,6 +19,7 @@ from engine_room.cores import Cores
 from engine_room.embedding_turn import EmbeddingResult, EmbeddingTurn, Input, Vectors, place
 from engine_room.errors import ApiError, InternalError, InvalidRequest, ShuttingDown, Unavailable
 from engine_room.jobs import Done, Engine, Failed, Inbox, Job, Serve
+from engine_room.metrics import Metrics
 from engine_room.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,13 +29,15 @@ log = logging.getLogger(__name__)
 MAX_OPEN = 64  # requests that take turns; the others wait
 
 
-def embedding_engine(settings: Settings, cores: Cores | None = None) -> Engine[EmbeddingTurn]:
+def embedding_engine(
+    settings: Settings, cores: Cores | None = None, metrics: Metrics | None = None
+) -> Engine[EmbeddingTurn]:
     """The engine, not yet open. It is ready without a model: that is loaded at the first turn."""
 
     def load() -> Serve[EmbeddingTurn]:
         from engine_room import embedding_llama  # noqa: F401  late; said now if it is missing
 
-        return Embeddings(cores).serve
+        return Embeddings(cores, metrics).serve
 
     return Engine("embeddings", load, settings.max_queued)
 
@@ -64,8 +67,9 @@ class Reading:
 class Embeddings:
     """The model in memory, and the turns it works at. Belongs to the engine's thread."""
 
-    def __init__(self, cores: Cores | None = None) -> None:
+    def __init__(self, cores: Cores | None = None, metrics: Metrics | None = None) -> None:
         self._cores = cores or Cores()
+        self._metrics = metrics or Metrics()
         self._file: EmbeddingFile | None = None
         self._model: EmbeddingModel
         self._inbox: Inbox[EmbeddingTurn]
@@ -83,6 +87,7 @@ class Embeddings:
         started = time.perf_counter()
         self._model = EmbeddingModel(file.path)
         self._file = file
+        self._metrics.loaded("embeddings")
         log.info("embedding model %s loaded in %.1f s", file.id, time.perf_counter() - started)
 
     def _unload(self) -> None:
@@ -119,6 +124,7 @@ class Embeddings:
         inputs = [reading.inputs[index] for reading, index in batch]
         with self._cores.working("embeddings"):
             vectors = self._model.embed(inputs, self._cores.share("embeddings"))
+        self._metrics.embedded(sum(map(len, inputs)))
         for (reading, index), vector in zip(batch, vectors, strict=True):
             reading.vectors[index] = vector
             reading.num_done += 1
@@ -232,6 +238,7 @@ class Embeddings:
                 break
             self._turns.popleft()
             batch.append((reading, reading.num_taken))
+            reading.job.has_begun = True
             reading.num_taken += 1
             if reading.has_more:
                 self._turns.append(reading)

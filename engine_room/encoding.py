@@ -5,6 +5,7 @@ and the other formats are encoded block by block in process by PyAV. Knows no en
 """
 
 import io
+import logging
 import struct
 import warnings
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from engine_room.errors import InvalidAudio
 
+log = logging.getLogger(__name__)
 Samples = NDArray[np.float32]
 
 
@@ -252,17 +254,31 @@ def encode(sound: Sound, name: str) -> bytes:
     """A whole sound as a file of one of FORMATS."""
     format_ = FORMATS[name]
     if not format_.by_pydub:
-        encoder = Encoder(name, sound.rate_hz)
-        return encoder.add(sound.samples) + encoder.finish()
+        return _encoded_in_process(sound, name)
     segment = segment_of(sound)
+    from pydub.exceptions import PydubException
+
     parameters = [part for option, value in PLAIN_MP3.items() for part in (f"-{option}", value)]
-    file = segment.export(
-        io.BytesIO(),
-        format=name,
-        bitrate=str(format_.bit_rate) if format_.bit_rate else None,
-        parameters=parameters if name == "mp3" else None,
-    )
-    return bytes(file.getvalue())
+    file = io.BytesIO()
+    try:
+        segment.export(
+            file,
+            format=name,
+            bitrate=str(format_.bit_rate) if format_.bit_rate else None,
+            parameters=parameters if name == "mp3" else None,
+        )
+    except (OSError, PydubException) as error:
+        # It goes by way of the folder for temporary files, which may be full.
+        log.warning(
+            "%s is made without pydub, which failed: %s", name, str(error).partition("\n")[0]
+        )
+        return _encoded_in_process(sound, name)
+    return file.getvalue()
+
+
+def _encoded_in_process(sound: Sound, name: str) -> bytes:
+    encoder = Encoder(name, sound.rate_hz)
+    return with_true_sizes(name, encoder.add(sound.samples) + encoder.finish())
 
 
 def segment_of(sound: Sound) -> Any:

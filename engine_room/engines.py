@@ -11,6 +11,7 @@ from engine_room.cores import Cores
 from engine_room.embedding import embedding_engine
 from engine_room.embedding_turn import EmbeddingTurn
 from engine_room.jobs import Engine, Status
+from engine_room.metrics import Metrics
 from engine_room.recordings import Recordings
 from engine_room.settings import Settings
 from engine_room.sillytavern import Provider
@@ -35,36 +36,41 @@ class Engines:
     speech: Engine[SpeechTurn]
     cloning: Engine[XttsTurn]
     transcription: Engine[TranscriptionTurn]
+    metrics: Metrics
     provider: Provider = field(default_factory=Provider)
 
     def open(self) -> None:
         """Start the threads; each loads its model while the server already answers."""
         self.voices.open()
         self.recordings.open()
-        for engine in self._all:
+        for engine in self.all:
             engine.open()
 
     def close(self, finish_within_s: float = 0) -> None:
         """Refuse what waits, let what runs finish within a time, and stop the threads."""
         deadline = time.monotonic() + finish_within_s
-        for engine in self._all:
+        for engine in self.all:
             engine.refuse()
-        for engine in self._all:
+        for engine in self.all:
             engine.close(max(0, deadline - time.monotonic()))
         self.recordings.close()
 
     @property
-    def _all(self) -> tuple[Engine[Any], ...]:
+    def all(self) -> tuple[Engine[Any], ...]:
+        """The engines, in OpenAI's order."""
         return (self.chat, self.embeddings, self.speech, self.cloning, self.transcription)
 
     def status(self) -> dict[str, Status]:
         """How each part is."""
         cloning = self.voices.cloning_status()
+        if cloning.state == "ready":
+            cloning = self.cloning.status
+        by_xtts = self.settings.speech_engine == "xtts"
         return {
             "chat": self.chat.status,
             "embeddings": self.catalogue.embedding_status(self.embeddings.status),
-            "speech": self.speech.status,
-            "voice_cloning": self.cloning.status if cloning.state == "ready" else cloning,
+            "speech": cloning if by_xtts else self.speech.status,
+            "voice_cloning": cloning,
             "transcription": self.transcription.status,
         }
 
@@ -73,15 +79,18 @@ def make_engines(settings: Settings) -> Engines:
     """The engines of one server, not yet open."""
     catalogue = Catalogue(settings)
     recordings = Recordings(settings)
-    cores = Cores()  # one budget for all
-    return Engines(
+    cores, metrics = Cores(), Metrics()  # one budget, and one account, for all
+    engines = Engines(
         settings=settings,
         catalogue=catalogue,
         voices=Voices(settings),
         recordings=recordings,
-        chat=chat_engine(settings, catalogue, cores),
-        embeddings=embedding_engine(settings, cores),
-        speech=speech_engine(settings, recordings, cores),
-        cloning=cloning_engine(settings, recordings, cores),
-        transcription=transcription_engine(settings, catalogue.whisper, cores),
+        chat=chat_engine(settings, catalogue, cores, metrics),
+        embeddings=embedding_engine(settings, cores, metrics),
+        speech=speech_engine(settings, recordings, cores, metrics),
+        cloning=cloning_engine(settings, recordings, cores, metrics),
+        transcription=transcription_engine(settings, catalogue.whisper, cores, metrics),
+        metrics=metrics,
     )
+    metrics.watch(engines.all)
+    return engines

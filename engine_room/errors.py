@@ -1,7 +1,7 @@
 """Every way a request can fail, each with its HTTP status, OpenAI type and code.
 
 Raise the class that says what went wrong where the fact is first known; the one exception handler in
-`openai_api` turns it into the body and headers that OpenAI's clients read. Knows no web framework.
+`app` turns it into the body and headers that OpenAI's clients read. Knows no web framework.
 """
 
 import reprlib

@@ -6,6 +6,7 @@ order they came. It knows neither models nor the event loop.
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -45,6 +46,8 @@ class Job(Generic[Turn]):
     def __init__(self, turn: Turn, deliver: Deliver) -> None:
         self.turn = turn
         self.deliver = deliver
+        self.submitted_at = time.perf_counter()
+        self.has_begun = False  # the engine says so
         self._cancelled = threading.Event()
 
     def cancel(self) -> None:
@@ -69,7 +72,7 @@ class Status:
 class Inbox(Generic[Turn]):
     """The jobs of one engine: those that wait, at most `max_queued`, and those that were taken.
 
-    `put`, `wake`, `close` and `cancel_all` may be called from any thread; `take` and `end` are the engine's.
+    `take` and `end` are the engine's; all else may be called from any thread.
     """
 
     def __init__(self, name: str, max_queued: int) -> None:
@@ -80,6 +83,20 @@ class Inbox(Generic[Turn]):
         self._changed = threading.Condition()
         self._is_woken = False
         self.closed = False
+        self.num_refused = 0  # for want of room
+
+    @property
+    def num_waiting(self) -> int:
+        """Jobs that are not begun yet, taken ones too, and that somebody still waits for."""
+        with self._changed:
+            jobs = [*self._waiting, *self._taken]
+        return sum(not (job.has_begun or job.cancelled) for job in jobs)
+
+    @property
+    def num_running(self) -> int:
+        """Jobs that are begun and have no end yet."""
+        with self._changed:
+            return sum(job.has_begun for job in self._taken)
 
     def put(self, job: Job[Turn]) -> None:
         """Queue a job. Raises QueueFull, ShuttingDown."""
@@ -89,6 +106,7 @@ class Inbox(Generic[Turn]):
             if len(self._waiting) >= self._max_queued:
                 self._waiting = deque(job for job in self._waiting if not job.cancelled)
             if len(self._waiting) >= self._max_queued:
+                self.num_refused += 1
                 raise QueueFull(self._name, self._max_queued)
             self._waiting.append(job)
             self._changed.notify()
@@ -162,6 +180,7 @@ def serially(answer: Answer[Turn]) -> Serve[Turn]:
 
     def serve(inbox: Inbox[Turn]) -> None:
         while jobs := inbox.take(1, wait=True):
+            jobs[0].has_begun = True
             inbox.end(jobs[0], _last_event(answer, jobs[0]))
 
     return serve
@@ -195,6 +214,21 @@ class Engine(Generic[Asked]):
         self._load = load
         self._inbox: Inbox[Asked] = Inbox(name, max_queued)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    @property
+    def num_waiting(self) -> int:
+        """Jobs that it has not begun with."""
+        return self._inbox.num_waiting
+
+    @property
+    def num_running(self) -> int:
+        """Jobs that it works at."""
+        return self._inbox.num_running
+
+    @property
+    def num_refused(self) -> int:
+        """Jobs refused with QueueFull since the start."""
+        return self._inbox.num_refused
 
     def open(self) -> None:
         """Start the thread; returns at once."""

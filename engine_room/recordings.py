@@ -17,6 +17,8 @@ from engine_room.settings import Settings
 log = logging.getLogger(__name__)
 OWN_NAME = re.compile(r"^\d{8}-\d{6}-\d{3}_[\w.-]+_[\w-]*\.(?:mp3|wav|flac|opus|aac|pcm)$")
 MAX_WORDS_CHARS = 40
+# With the time and forty characters of four bytes a name has 246 bytes, ".partial" has 9, file systems 255.
+MAX_VOICE_BYTES = 60
 
 
 class Recordings:
@@ -44,7 +46,9 @@ class Recordings:
             now = datetime.now()
             stamp = f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03d}"
             words = re.sub(r"[^\w]+", "-", text)[:MAX_WORDS_CHARS].strip("-").lower()
-            voice = re.sub(r"[^\w.-]+", "-", voice)
+            voice = (
+                re.sub(r"[^\w.-]+", "-", voice).encode()[:MAX_VOICE_BYTES].decode("utf-8", "ignore")
+            )
             self._queue.put((f"{stamp}_{voice}_{words}.{format_name}", data))
 
     def _run(self) -> None:

@@ -104,7 +104,24 @@ class VoiceReference(Body):
     id: str
 
 
-class SpeechRequest(Body):
+class SpeechSampling(Body):
+    """How a cloned voice or a studio speaker draws what it says; null: as its model has it."""
+
+    temperature: float | None = Field(
+        None, ge=0, le=2, allow_inf_nan=False, description="Liveliness of a cloned voice."
+    )
+    top_k: int | None = Field(
+        None, ge=0, le=10_000, description="Likeliest tokens of a cloned voice; 0: all."
+    )
+    top_p: float | None = Field(
+        None, ge=0, le=1, allow_inf_nan=False, description="Likeliest share of a cloned voice."
+    )
+    repetition_penalty: float | None = Field(
+        None, ge=0.1, le=100, allow_inf_nan=False, description="Keeps a cloned voice from droning."
+    )
+
+
+class SpeechRequest(SpeechSampling):
     """Text to be spoken."""
 
     model_config = ConfigDict(

@@ -1,14 +1,20 @@
-"""The web server around the app: the socket it listens on, and how it stops."""
+"""The web server around the app: how it is told what to do, the socket it listens on, and how it stops."""
 
+import contextlib
 import logging
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 import uvicorn
+from pydantic import ValidationError
 
 from engine_room.settings import Settings
+from engine_room.xtts.folder import default_folder
+from engine_room.xtts.readiness import cloning_status
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +38,46 @@ class Server(uvicorn.Server):
         threading.Thread(target=self._close_engines, args=(finish_within_s,), daemon=True).start()
 
 
+def settings_of_command_line() -> Settings:
+    """The settings, and the log as they say; the program ends where one of them is wrong."""
+    try:
+        settings = Settings(_cli_parse_args=True)
+    except ValidationError as error:
+        sys.exit("\n".join(f"Setting {e['loc'][0]}: {e['msg']}." for e in error.errors()))
+    level = settings.log_level.upper()
+    logging.basicConfig(level=level, format="%(levelname)s:     %(message)s")
+    return settings
+
+
+def listen_or_exit(settings: Settings) -> socket.socket:
+    """A listening socket, said in the log; the program ends where the port is taken."""
+    try:
+        listening = listen(settings.host, settings.port)
+    except OSError as error:
+        sys.exit(
+            f"Cannot listen on {settings.host} port {settings.port}: {error.strerror}. "
+            "Stop the program that uses it, or choose another port with --port."
+        )
+    announce(listening, settings)
+    return listening
+
+
+def serve(
+    app: Any,
+    close_engines: Callable[[float], None],
+    listening: socket.socket,
+    settings: Settings,
+) -> None:
+    """Answer on the socket until told to stop."""
+    config = uvicorn.Config(
+        app,
+        log_level=settings.log_level.lower(),
+        timeout_graceful_shutdown=settings.stop_timeout_s,
+    )
+    with contextlib.suppress(KeyboardInterrupt):
+        Server(config, close_engines).run(sockets=[listening])
+
+
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket. Raises OSError when the port is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -43,7 +89,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def announce(listening: socket.socket, settings: Settings) -> None:
-    """Say in the log where the server is, and to whom it is open."""
+    """Say in the log where the server is, to whom it is open, and what keeps cloned voices silent."""
     port = listening.getsockname()[1]
     log.info("Serving on http://localhost:%d/v1 (try it at http://localhost:%d/docs)", port, port)
     if not settings.openai_api_keys and settings.host not in ("127.0.0.1", "::1", "localhost"):
@@ -52,3 +98,6 @@ def announce(listening: socket.socket, settings: Settings) -> None:
             "it. Set OPENAI_API_KEYS, or HOST=127.0.0.1.",
             settings.host,
         )
+    cloning = cloning_status(settings)
+    if cloning.state != "ready" and default_folder(settings.models_dir).path.is_dir():
+        log.warning("Cloned voices do not speak. %s %s", cloning.reason, cloning.mend)

@@ -5,6 +5,7 @@ A setting `some_name` is the environment variable `SOME_NAME`, the same line in 
 """
 
 import re
+import shutil
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,11 +13,29 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
+ENV_FILE = PROJECT_DIR / ".env"
 
 
 def in_project(path: Path) -> Path:
     """A relative folder is meant from the project's folder, wherever the server is started."""
     return path if path.is_absolute() else PROJECT_DIR / path
+
+
+def keep_setting(name: str, value: str, env_file: Path = ENV_FILE) -> None:
+    """Write a setting's line into `.env`, in place of those that it has there. Raises OSError."""
+    env_file = env_file.resolve()
+    lines = env_file.read_text("utf-8").splitlines() if env_file.exists() else []
+    others = [
+        line
+        for line in lines
+        if line.strip().removeprefix("export ").partition("=")[0].strip().upper() != name
+    ]
+    draft = env_file.with_name(f"{env_file.name}.draft")
+    draft.touch(0o600)  # there may be keys in it
+    if lines:
+        shutil.copymode(env_file, draft)
+    draft.write_text("\n".join([*others, f"{name}={value}", ""]), "utf-8")
+    draft.replace(env_file)
 
 
 def _split_keys(value: object) -> object:
@@ -32,10 +51,11 @@ Factor = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Settings(BaseSettings):
-    """The server's settings, with their defaults."""
+    """The server's settings, with their defaults. Instead of serving: openai_api.py xtts-license, which shows
+    XTTS's licence and asks whether you agree."""
 
     model_config = SettingsConfigDict(
-        env_file=PROJECT_DIR / ".env",
+        env_file=ENV_FILE,
         extra="ignore",
         frozen=True,
         cli_prog_name="openai_api.py",
@@ -135,6 +155,11 @@ class Settings(BaseSettings):
     speech_max_chars: int = Field(
         20_000, ge=1, description="longest text for one speech request, in characters"
     )
+    speech_engine: Literal["hibari", "xtts"] = Field(
+        "hibari",
+        description="what speaks OpenAI's voice names with `tts-1` and its like: `hibari` (the fast English "
+        "voices), `xtts` (its studio speakers; an error while there is no XTTS)",
+    )
     audio_keep_files: Count = Field(500, description="newest speech files kept; 0 keeps nothing")
     audio_keep_mb: Count = Field(500, description="megabytes of speech kept; 0 keeps nothing")
 
@@ -143,8 +168,16 @@ class Settings(BaseSettings):
         description="whether you agree to XTTS's licence (Coqui Public Model License: non-commercial use "
         "only); without it cloned voices do not speak",
     )
-    xtts_device: Literal["auto", "cpu", "cuda", "mps"] = Field(
-        "auto", description="where cloned voices are computed; `auto`: a CUDA GPU, else the CPU"
+    xtts_device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$",
+        description="where cloned voices are computed: `auto` (a CUDA GPU, else the CPU), `cpu`, `cuda`, "
+        "`cuda:1` (the second one), `mps`",
+    )
+    xtts_dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
+        "auto",
+        description="numbers of XTTS's GPT on a GPU: `auto` (`float16` on CUDA, else `float32`), `float32`, "
+        "`float16`, `bfloat16`",
     )
     xtts_gpt_type: Literal["q8_0", "f16", "f32"] = Field(
         "q8_0", description="how XTTS's GPT is kept for a CPU: `q8_0`, `f16` (slower), `f32`"

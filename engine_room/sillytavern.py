@@ -1,17 +1,23 @@
 """SillyTavern's own XTTS provider: what its routes take and answer, in terms of OpenAI's speech route."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ConfigDict, Field
 
-from engine_room.schemas import Body, SpeechRequest, Text, Voice
+from engine_room.schemas import Body, SpeechRequest, SpeechSampling, Text, Voice
 from engine_room.xtts.languages import LANGUAGES
 
+# What becomes of its sliders; the last three are the library's, for what is done otherwise here.
+FOLLOWED = (
+    "From now on speed is followed, and by cloned voices and studio speakers temperature, top_k, top_p and "
+    "repetition_penalty. length_penalty, stream_chunk_size and enable_text_splitting have no effect: there "
+    "is no beam search, a stream's pieces find their own size, and long texts are always split."
+)
 
-class ProviderSettings(Body):
-    """What SillyTavern sets for all that follows. Of its sliders the pace is followed; temperature and the
-    like are the model's own."""
+
+class ProviderSettings(SpeechSampling):
+    """What SillyTavern sets for all that follows."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"speed": 1.0, "temperature": 0.75}]})
 
@@ -34,14 +40,14 @@ class ProviderSpeech(Body):
 
 @dataclass(slots=True)
 class Provider:
-    """The pace that was set last; the event loop's."""
+    """What was set last, until the server stops; the event loop's."""
 
-    speed: float = 1.0
+    settings: ProviderSettings = field(default_factory=ProviderSettings)
 
-    def set(self, body: ProviderSettings) -> dict[str, str]:
-        """Keep what was set, and say so."""
-        self.speed = body.speed
-        return {"message": "The speed is set; the other settings are the model's own."}
+    def set(self, settings: ProviderSettings) -> dict[str, str]:
+        """Keep what was set, and say what of it has an effect."""
+        self.settings = settings
+        return {"message": FOLLOWED}
 
     def request(self, body: ProviderSpeech, stream: bool = False) -> SpeechRequest:
         """What to speak; wav, as SillyTavern plays it."""
@@ -49,7 +55,7 @@ class Provider:
             input=body.text,
             voice=body.speaker_wav,
             language=body.language,
-            speed=self.speed,
+            **self.settings.model_dump(),
             response_format="wav",
             stream=stream,
         )

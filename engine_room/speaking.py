@@ -10,12 +10,10 @@ from engine_room.speech_markdown import readable
 from engine_room.standard_voices import StandardVoice
 from engine_room.voices import Voices
 from engine_room.xtts.folder import NAME, XttsFolder, default_folder, xtts_folders
-from engine_room.xtts.readiness import check_ready, cloning_status
+from engine_room.xtts.readiness import check_ready, standard_folder
+from engine_room.xtts.sampling import SamplingChanges
 from engine_room.xtts.studio import StudioVoice, studio_speaker
 from engine_room.xtts.turn import XttsTurn
-
-# OpenAI's name for better speech: studio speakers where there is an XTTS model, else the light voice.
-HIGH_QUALITY = "tts-1-hd"
 
 
 def speech_turn(body: SpeechRequest, voices: Voices, settings: Settings) -> SpeechTurn | XttsTurn:
@@ -35,28 +33,27 @@ def speech_turn(body: SpeechRequest, voices: Voices, settings: Settings) -> Spee
         raise NothingToSay
     name = body.voice if isinstance(body.voice, str) else body.voice.id
     voice = voices.get(name)
+    voice_id = voice.id
     wanted = (body.speed, body.response_format, body.stream)
     if isinstance(voice, StandardVoice):
         if folder is None:
             return SpeechTurn(text, body.language, voice, *wanted)
         voice = StudioVoice(studio_speaker(voice.id, settings.voice_clones_dir))
     folder = folder or default_folder(settings.models_dir)
-    check_ready(settings, folder, voice.id)
-    return XttsTurn(folder, text, body.language, voice, *wanted, body.seed)
+    check_ready(settings, folder, voice_id)
+    sampling = SamplingChanges(body.temperature, body.top_k, body.top_p, body.repetition_penalty)
+    return XttsTurn(folder, text, body.language, voice, *wanted, body.seed, sampling)
 
 
 def _folder(model: str, settings: Settings) -> XttsFolder | None:
     """The XTTS model that a request names; None for the light voice's. Raises ModelNotFound."""
     name = model.lower()
-    default = default_folder(settings.models_dir)
-    if name == HIGH_QUALITY and cloning_status(settings, default).state == "ready":
-        return default
     if not name or name in SPEECH_NAMES:
-        return None
+        return standard_folder(name, settings)
     folders = xtts_folders(settings.models_dir)
     for folder in folders:
         if folder.id.lower() == name:
             return folder
     if name == NAME:
-        return default
+        return default_folder(settings.models_dir)
     raise ModelNotFound(model, [*SPEECH_NAMES, *(folder.id for folder in folders)])

@@ -11,6 +11,7 @@ from engine_room.cores import Cores
 from engine_room.encoding import Encoder, Sound, encode, with_true_sizes
 from engine_room.errors import InvalidRequest
 from engine_room.jobs import Done, Engine, Event, Job, Serve, serially
+from engine_room.metrics import Metrics
 from engine_room.recordings import Recordings
 from engine_room.settings import Settings
 from engine_room.speech_text import pieces, speakable_english
@@ -36,7 +37,10 @@ class SpeechTurn:
 
 
 def speech_engine(
-    settings: Settings, recordings: Recordings, cores: Cores | None = None
+    settings: Settings,
+    recordings: Recordings,
+    cores: Cores | None = None,
+    metrics: Metrics | None = None,
 ) -> Engine[SpeechTurn]:
     """The engine, not yet open."""
 
@@ -45,7 +49,7 @@ def speech_engine(
             LightVoice,
         )  # late: the server answers before it is loaded
 
-        return serially(Speech(LightVoice(), recordings, cores).answer)
+        return serially(Speech(LightVoice(), recordings, cores, metrics).answer)
 
     return Engine("speech", load, settings.max_queued)
 
@@ -53,9 +57,16 @@ def speech_engine(
 class Speech:
     """The light voice and how a turn is answered with it. Belongs to the engine's thread."""
 
-    def __init__(self, light: Any, recordings: Recordings, cores: Cores | None = None) -> None:
+    def __init__(
+        self,
+        light: Any,
+        recordings: Recordings,
+        cores: Cores | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
         self._light = light
         self._cores = cores or Cores()
+        self._metrics = metrics or Metrics()
         self._recordings = recordings
 
     def answer(self, job: Job[SpeechTurn]) -> Iterator[Event]:
@@ -83,6 +94,8 @@ class Speech:
                 samples = self._light.speak(piece, turn.voice.character, turn.speed)
             if len(samples):
                 silent = False
+                seconds = len(samples) / self._light.sample_rate_hz
+                self._metrics.spoke("speech", len(piece), seconds)
                 yield samples
         if silent:
             raise InvalidRequest("input has nothing in it that can be spoken.", param="input")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from engine_room.cores import Cores
 from engine_room.jobs import Engine, Event, Job, Serve, serially
+from engine_room.metrics import Metrics
 from engine_room.settings import Settings
 from engine_room.transcription_turn import TranscriptionTurn
 from engine_room.whisper_models import WhisperFolder, WhisperModels
@@ -16,12 +17,15 @@ MAX_MODELS = 2  # in memory at once; of more, the one longest not used goes
 
 
 def transcription_engine(
-    settings: Settings, models: WhisperModels, cores: Cores | None = None
+    settings: Settings,
+    models: WhisperModels,
+    cores: Cores | None = None,
+    metrics: Metrics | None = None,
 ) -> Engine[TranscriptionTurn]:
     """The engine, not yet open."""
 
     def load() -> Serve[TranscriptionTurn]:
-        transcription = Transcription(settings, models, cores)
+        transcription = Transcription(settings, models, cores, metrics)
         transcription.use(models.find("").path)
         return serially(transcription.answer)
 
@@ -32,7 +36,11 @@ class Transcription:
     """The models in memory. Belongs to the engine's thread."""
 
     def __init__(
-        self, settings: Settings, models: WhisperModels, cores: Cores | None = None
+        self,
+        settings: Settings,
+        models: WhisperModels,
+        cores: Cores | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         # Late: the server answers before this library is loaded.
         from engine_room.transcription_whisper import WhisperModel, best_device
@@ -41,7 +49,7 @@ class Transcription:
         self._num_threads = settings.transcription_threads
         self._device = best_device(settings.transcription_device)
         self._models = models
-        self._cores = cores
+        self._cores, self._metrics = cores, metrics
         self._loaded: OrderedDict[Path, WhisperModel] = OrderedDict()
 
     def use(self, path: Path) -> None:
@@ -52,7 +60,9 @@ class Transcription:
         if len(self._loaded) == MAX_MODELS:
             self._loaded.popitem(last=False)
         ready = self._models.ready(WhisperFolder(path))
-        self._loaded[path] = self._make(ready, self._num_threads, self._cores, self._device)
+        self._loaded[path] = self._make(
+            ready, self._num_threads, self._cores, self._metrics, self._device
+        )
         log.info("transcription model %s loaded on %s", path.name, self._device)
 
     def answer(self, job: Job[TranscriptionTurn]) -> Iterator[Event]:

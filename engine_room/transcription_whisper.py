@@ -15,6 +15,7 @@ from engine_room.cores import Cores
 from engine_room.encoding import Samples, as_float, decoded
 from engine_room.errors import InvalidRequest, Unavailable
 from engine_room.jobs import Done, Event, Job
+from engine_room.metrics import Metrics
 from engine_room.transcription_format import Heard, Segment, Word
 from engine_room.transcription_languages import language_code
 from engine_room.transcription_turn import TranscriptionTurn
@@ -41,10 +42,16 @@ class WhisperModel:
     """
 
     def __init__(
-        self, folder: Path, num_threads: int = 0, cores: Cores | None = None, device: str = "cpu"
+        self,
+        folder: Path,
+        num_threads: int = 0,
+        cores: Cores | None = None,
+        metrics: Metrics | None = None,
+        device: str = "cpu",
     ) -> None:
         self.folder = folder
         self._cores = cores or Cores()
+        self._metrics = metrics or Metrics()
         self._all_threads = num_threads or self._cores.total
         on_cpu = device == "cpu"
         is_small = (folder / "model.bin").stat().st_size <= MAX_TWICE_BYTES
@@ -100,9 +107,11 @@ class WhisperModel:
                 yield _segment(segment, num_segments, begin)
                 num_segments += 1
                 language = info.language  # heard once, it holds for the whole file
+            if job.cancelled:
+                return
+            self._metrics.heard(len(samples) / RATE_HZ)
             found = language or info.language
-        if not job.cancelled:
-            yield Done(Heard(found, end / RATE_HZ))
+        yield Done(Heard(found, end / RATE_HZ))
 
     @property
     def _languages(self) -> list[str]:

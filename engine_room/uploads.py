@@ -11,14 +11,15 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
 from engine_room import schemas
+from engine_room.clips import MAX_CLIPS
 from engine_room.clone_store import Clip, NewVoice
 from engine_room.errors import CannotStore, FileTooLarge, InvalidAudio, InvalidRequest
 from engine_room.schemas_voices import NewVoiceRequest
 from engine_room.settings import Settings
+from engine_room.xtts.languages import language_code
 
 # OpenAI's name for the clips of a new voice, and those that people and other servers use.
 CLIP_FIELDS = ("audio_sample", "audio_sample[]", "file", "file[]", "files", "files[]")
-MAX_CLIPS = 50
 # Fields of a transcription request that are arrays, however they come.
 LISTS = [
     name
@@ -106,6 +107,7 @@ async def new_voice_of(request: Request) -> NewVoice:
         )
     fields = {name: value for name, value in form.items() if isinstance(value, str) and value}
     asked = NewVoiceRequest.model_validate({"name": "", **fields})
+    language_code(asked.language)  # raises for one that it could not speak
     clips: list[Clip] = []
     for upload in uploads:
         if (upload.size or 0) > settings.max_upload_bytes:

@@ -29,6 +29,7 @@ from engine_room.schemas import Voice
 from engine_room.settings import Settings
 from engine_room.standard_voices import STANDARD_VOICES, StandardVoice
 from engine_room.voice_names import checked_name, composed
+from engine_room.xtts.conditioning import CONDITIONING, kept_of
 from engine_room.xtts.folder import default_folder
 from engine_room.xtts.languages import LANGUAGES
 from engine_room.xtts.readiness import cloning_status
@@ -36,8 +37,6 @@ from engine_room.xtts.studio import StudioVoice, speaker_names
 
 VoiceType = Literal["standard", "cloned", "studio"]
 AnyVoice = StandardVoice | ClonedVoice | StudioVoice
-# Looked at for the details of a voice; somebody may drop in a folder of thousands.
-MAX_CLIPS_CHECKED = 50
 # Enough to hear whose voice it is.
 MAX_PREVIEW_S = 30
 
@@ -72,11 +71,12 @@ class Voices:
         if standard := STANDARD_VOICES.get(name.strip().lower()):
             return standard
         found = self._clones.find(name)
+        studio = [voice for voice in self.studio() if voice.id.lower() == name.strip().lower()]
+        is_exact = studio and name == studio[0].id not in [voice.id for voice in found]
+        if studio and (is_exact or not found):
+            return studio[0]
         if len(found) == 1:
             return found[0]
-        studio = [voice for voice in self.studio() if voice.id.lower() == name.strip().lower()]
-        if studio and not found:
-            return studio[0]
         there = found or self.cloned()
         ids = [voice.id for voice in there]
         raise VoiceNotFound(name, ids if found else [*STANDARD_VOICES, *ids])
@@ -111,35 +111,40 @@ class Voices:
         return kept[0]
 
     def delete(self, name: str) -> str:
-        """Delete a cloned voice's files; its id. Raises VoiceNotFound, Forbidden, CannotStore."""
+        """Delete a cloned voice's files, and what was computed of them; its id. Raises VoiceNotFound,
+        Forbidden, CannotStore."""
         voice = self.get(name)
         if not isinstance(voice, ClonedVoice):
             raise Forbidden(
                 f"The voice {voice.id!r} is a standard voice and cannot be deleted; cloned voices can.",
                 param="voice_id",
             )
+        paths = voice.paths[: clips.MAX_CLIPS]
+        computed = kept_of(self._settings.voice_clones_dir / CONDITIONING, paths)
         self._store.delete(voice)
+        for file in computed:
+            file.unlink(missing_ok=True)
         return voice.id
 
     def details(self, name: str, speech: Status) -> schemas_voices.VoiceDetails:
         """A voice, what its clips are worth, and whether it can speak; reads the clips. `speech` is how the
         engine of the standard voices is. Raises VoiceNotFound."""
         voice = self.get(name)
-        if isinstance(voice, StandardVoice):
+        if isinstance(voice, StandardVoice) and self._settings.speech_engine == "hibari":
             is_ready = speech.state == "ready"
             return _with_state(shown(voice), is_ready, speech, engine="hibari", languages=["en"])
         status = self.cloning_status()
-        if isinstance(voice, StudioVoice):
+        if not isinstance(voice, ClonedVoice):
             is_ready = status.state == "ready"
             languages = list(LANGUAGES)
             return _with_state(shown(voice), is_ready, status, engine="xtts", languages=languages)
-        paths = voice.paths[:MAX_CLIPS_CHECKED]
+        paths = voice.paths[: clips.MAX_CLIPS]
         checked = [_checked(path) for path in paths]
         heard = [findings for findings in checked if isinstance(findings, clips.Findings)]
-        is_heard = any(clip.speech_s for clip in heard)
+        can_speak = len(heard) == len(checked) and clips.is_voice(heard)
         return _with_state(
             shown(voice),
-            status.state == "ready" and is_heard,
+            status.state == "ready" and can_speak,
             status,
             engine="xtts",
             languages=list(LANGUAGES),
@@ -173,7 +178,9 @@ class Voices:
 
 
 def _shown_all(cloned: Sequence[ClonedVoice], studio: Sequence[StudioVoice]) -> list[Voice]:
-    voices: list[AnyVoice] = [*cloned, *STANDARD_VOICES.values(), *studio]
+    taken = {voice.id for voice in cloned}
+    others = [voice for voice in studio if voice.id not in taken]
+    voices: list[AnyVoice] = [*cloned, *STANDARD_VOICES.values(), *others]
     return [shown(voice) for voice in voices]
 
 
@@ -211,11 +218,9 @@ def _with_state(
 
 
 def _too_many(voice: ClonedVoice) -> list[clips.Finding]:
-    if len(voice.paths) <= MAX_CLIPS_CHECKED:
+    if len(voice.paths) <= clips.MAX_CLIPS:
         return []
-    message = (
-        f"It has {len(voice.paths):,} clips; here the first {MAX_CLIPS_CHECKED} were looked at."
-    )
+    message = f"It has {len(voice.paths):,} clips; the first {clips.MAX_CLIPS} make the voice."
     return [clips.Finding("many_clips", "advice", message)]
 
 

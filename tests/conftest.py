@@ -14,8 +14,19 @@ import openai
 import pytest
 
 from engine_room.xtts.folder import XttsFolder
+from engine_room.xtts.studio import speaker_names
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
+# A real model is hundreds of times larger than the tiny one.
+IS_REAL_XTTS = "XTTS_MODEL_DIR" in os.environ
+REAL_XTTS_PATIENCE_S = 900
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give tests of a real XTTS the time it takes."""
+    for item in items:
+        if IS_REAL_XTTS and "xtts_folder" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(2 * REAL_XTTS_PATIENCE_S))
 
 
 @dataclass(frozen=True)
@@ -89,9 +100,20 @@ def client(server: Server) -> Iterator[openai.OpenAI]:
 
 @pytest.fixture(scope="session")
 def xtts_folder(tmp_path_factory: pytest.TempPathFactory) -> XttsFolder:
-    """The XTTS model in XTTS_MODEL_DIR, else a tiny one that speaks noise."""
-    from tests.xtts_models import write_xtts
+    """The XTTS model in XTTS_MODEL_DIR, else a tiny one that speaks noise. What is converted for a CPU is not
+    put beside the real one; copies of it are whole files, which a test may damage."""
+    from tests.xtts_models import link_xtts, write_xtts
 
-    if real := os.environ.get("XTTS_MODEL_DIR"):
-        return XttsFolder(Path(real))
-    return XttsFolder(write_xtts(tmp_path_factory.mktemp("xtts") / "xtts_v2"))
+    path = tmp_path_factory.mktemp("xtts") / "xtts_v2"
+    if IS_REAL_XTTS:
+        return link_xtts(XttsFolder(Path(os.environ["XTTS_MODEL_DIR"])), path)
+    return XttsFolder(write_xtts(path))
+
+
+@pytest.fixture(scope="session")
+def studio_speakers(xtts_folder: XttsFolder) -> list[str]:
+    """The names of its studio speakers, two at least."""
+    names = speaker_names(xtts_folder)
+    if len(names) < 2:
+        pytest.skip("the model in XTTS_MODEL_DIR has no two studio speakers")
+    return names

@@ -347,7 +347,7 @@ def test_two_hundred_requests_at_once_are_all_answered(server: Server) -> None:
 def test_past_the_queue_limit_a_request_is_told_to_come_back(tmp_path: Path) -> None:
     async def flood(url: str) -> list[httpx.Response]:
         async with httpx.AsyncClient(base_url=url, timeout=100) as http:
-            body = {"messages": STORY, "max_tokens": 50}
+            body = {"messages": STORY, "max_tokens": 20}
             return await asyncio.gather(*(http.post(CHAT, json=body) for _ in range(20)))
 
     with running_server(tmp_path, "--max-queued=3") as small:
@@ -539,7 +539,7 @@ def test_what_is_absurd_is_answered_or_refused_while_others_are_written_to(
     server: Server, fields: dict[str, Any], status: int
 ) -> None:
     body = {"messages": STORY, "max_tokens": 4} | fields
-    long = {"messages": STORY, "max_tokens": 100, "stream": True}
+    long = {"messages": STORY, "max_tokens": 40, "stream": True}
     with server.http() as http, http.stream("POST", CHAT, json=long) as running:
         lines = running.iter_lines()
         assert next(lines)

@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import pytest
@@ -26,15 +27,15 @@ def speech(http: httpx.Client) -> bytes:
     return http.post("/audio/speech", json={"input": SENTENCE, "voice": "nova"}).content
 
 
-def tools() -> list[dict[str, object]]:
-    """28 tools of 21 kB, as Open WebUI's browser chat sends them."""
+def tools(description: str = f"Look for it. {'-' * 590}") -> list[Any]:
+    """28 tools, of 21 kB as Open WebUI's browser chat sends them; its rules are few tokens, soon read."""
     parameters = {"type": "object", "properties": {"query": {"type": "string"}}}
     return [
         {
             "type": "function",
             "function": {
                 "name": f"search_{number}",
-                "description": "Look for it. " * 46,
+                "description": description,
                 "parameters": parameters,
             },
         }
@@ -45,14 +46,16 @@ def tools() -> list[dict[str, object]]:
 def test_open_webui_sends_28_tools_without_a_choice_and_gets_text(http: httpx.Client) -> None:
     body = {
         "model": "gpt-4",
-        "messages": [{"role": "user", "content": "Say hello."}],
+        "messages": [{"role": "user", "content": "Tell me a long story."}],
         "stream": True,
         "stream_options": {"include_usage": True},
         "max_tokens": 5,
+        "temperature": 0,
         "tools": tools(),
         "metadata": {"chat_id": "1"},
         "unknown_field": None,
     }
+    assert len(json.dumps(body["tools"])) > 21_000
     lines = http.post("/chat/completions", json=body).text.splitlines()
     chunks = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
     assert "".join(c["choices"][0]["delta"].get("content", "") for c in chunks[:-1])

@@ -17,8 +17,11 @@ from engine_room.clips import (
     clean_path,
     cleaned,
     decoded,
+    is_voice,
+    mark_kept,
     of_voice,
     prepared,
+    references,
 )
 from engine_room.encoding import FORMATS, Samples, Sound, encode
 from engine_room.errors import InvalidAudio
@@ -180,20 +183,74 @@ def test_the_sound_of_a_video_is_prepared(tmp_path: Path) -> None:
     assert prepared(path).duration_s == pytest.approx(5, abs=0.7)
 
 
-def test_a_kept_clean_clip_is_used_unless_the_recording_is_younger(tmp_path: Path) -> None:
+def test_a_kept_clean_clip_is_used_while_its_recording_is_the_one_it_was_made_of(
+    tmp_path: Path,
+) -> None:
     path = kept(tmp_path, wav(speech(8)))
     clean = clean_path(path)
     assert clean.name == "clip.wav.clean.wav"
     clean.write_bytes(wav(speech(4)))
+    mark_kept(path)
     assert prepared(path).duration_s == 4
-    os.utime(clean, (1, 1))
-    assert prepared(path).duration_s == pytest.approx(8, abs=0.7)
+    for moved_in in (1, 2_000_000_000):  # a file that is moved keeps its time, which may be older
+        os.utime(path, (moved_in, moved_in))
+        assert prepared(path).duration_s == pytest.approx(8, abs=0.7)
 
 
-def test_a_clean_clip_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+def test_a_clean_clip_that_is_a_link_or_a_folder_is_left_alone(tmp_path: Path) -> None:
     path = kept(tmp_path, wav(speech(8)))
     clean_path(path).symlink_to(kept(tmp_path, wav(speech(4)), "other.wav"))
+    mark_kept(path)
     assert prepared(path).duration_s == pytest.approx(8, abs=0.7)
+    clean_path(path).unlink()
+    clean_path(path).mkdir()
+    mark_kept(path)
+    assert prepared(path).duration_s == pytest.approx(8, abs=0.7)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes in folders")
+@pytest.mark.timeout(20)
+def test_a_clean_clip_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    path = kept(tmp_path, wav(speech(8)))
+    os.mkfifo(clean_path(path))
+    mark_kept(path)
+    assert prepared(path).duration_s == pytest.approx(8, abs=0.7)
+
+
+def test_a_voice_is_learnt_from_the_first_half_minute_of_each_clip(tmp_path: Path) -> None:
+    paths = [kept(tmp_path, wav(speech(s)), f"{s}.wav") for s in (40, 5)]
+    long, short = references(paths)
+    assert long.duration_s == 30
+    assert short.duration_s == pytest.approx(5, abs=0.7)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (wav(speech(0.2)), "only 0.2 s of speech; a voice needs 3"),
+        (wav(speech(0.02)), "only 0.0 s"),
+        (wav(silence(9)), "only silence"),
+        (b"", "empty"),
+        (b"PK", "not audio"),
+    ],
+)
+def test_what_was_dropped_in_and_is_no_voice_is_said_of_the_voice(
+    tmp_path: Path, data: bytes, reason: str
+) -> None:
+    with pytest.raises(InvalidAudio, match=reason) as caught:
+        references([kept(tmp_path, data)])
+    assert caught.value.param == "voice"
+    assert "'clip.wav'" in caught.value.message
+
+
+def test_clips_are_a_voice_when_all_are_heard_and_there_is_a_second_of_speech() -> None:
+    long, short, none = (
+        checked(Sound(samples, RATE_HZ)) for samples in (speech(4), speech(0.2), silence(4))
+    )
+    assert is_voice([long, short])
+    assert not is_voice([short])
+    assert not is_voice([long, none])
+    assert not is_voice([])
 
 
 def test_a_file_is_looked_at_again_when_it_changed(tmp_path: Path) -> None:

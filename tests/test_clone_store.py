@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine_room.clips import prepared
+from engine_room.clips import clean_path, prepared
 from engine_room.clone_store import Clip, CloneStore, NewVoice
 from engine_room.clones import Clones
 from engine_room.encoding import Sound, encode
@@ -47,6 +47,11 @@ def test_a_voice_is_kept_as_sent_made_ready_and_with_what_was_said_of_it(tmp_pat
     assert [path.name for path in voice.paths] == ["clip-1.mp3", "clip-2.audio"]
     assert (voice.language, voice.description) == ("de", "Oma")
     assert prepared(voice.paths[1]).duration_s == pytest.approx(8, abs=0.7)
+    clean = clean_path(voice.paths[1])
+    made_ns = clean.stat().st_mtime_ns
+    clean.write_bytes(wav(speech(4)))
+    os.utime(clean, ns=(made_ns, made_ns))
+    assert prepared(voice.paths[1]).duration_s == 4
 
 
 def test_the_folder_is_made_when_it_is_not_there(tmp_path: Path) -> None:
@@ -133,6 +138,15 @@ def test_a_deleted_voice_takes_its_own_files_along_and_no_others(tmp_path: Path)
     for name in ("Uploaded", "Mum", "Dad"):
         store.delete(clones.find(name)[0])
     assert tree(tmp_path) == {"Mum.txt", "Mumble.wav", "Dad", "Dad/x.txt"}
+
+
+def test_a_voice_named_as_a_clip_made_ready_is_none(tmp_path: Path) -> None:
+    store, clones = CloneStore(tmp_path), Clones(tmp_path)
+    (tmp_path / "a.wav").write_bytes(GOOD)
+    store.keep(new("a.wav.clean.wav"))
+    assert prepared(tmp_path / "a.wav").duration_s == pytest.approx(8, abs=0.7)
+    store.delete(clones.find("a")[0])
+    assert [voice.id for voice in clones.all()] == ["a.wav.clean.wav"]
 
 
 def test_deleting_a_link_leaves_what_it_leads_to_and_deleting_twice_is_fine(tmp_path: Path) -> None:

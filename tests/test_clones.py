@@ -66,6 +66,14 @@ def test_a_note_says_language_and_description_also_when_it_is_edited(tmp_path: P
     assert clones.all()[0].language == "fr"
 
 
+@pytest.mark.parametrize("number", ["1e400", "true", "-5", "9" * 400, '"5"', "1.5"])
+def test_a_note_whose_time_is_none_has_the_folders(tmp_path: Path, number: str) -> None:
+    clones = kept(tmp_path, "Dad/1.wav")
+    (tmp_path / "Dad" / "voice.json").write_text(f'{{"created_at": {number}}}')
+    old(tmp_path / "Dad")
+    assert clones.all()[0].created_at == 1_000_000_000
+
+
 @pytest.mark.parametrize("note", [b"", b"{", b"[]", b"\xff", b'{"language": 7}', b"[" * 90_000])
 def test_a_broken_note_says_nothing_and_harms_nothing(tmp_path: Path, note: bytes) -> None:
     clones = kept(tmp_path, "Dad/1.wav")
@@ -78,9 +86,9 @@ def test_what_is_hidden_unfinished_or_made_ready_is_no_clip(tmp_path: Path) -> N
         tmp_path,
         *(".hidden.wav", "a.wav.part", "b.wav.crdownload", "c.txt", "wav", "._d.wav"),
         *("e.wav", "e.wav.clean.wav", ".f/1.wav", "g/.1.wav", "h/1.wav", "h/1.wav.clean.wav"),
-        "only.clean.wav",
+        *("only.clean.wav", "k.wav", "k.wav.clean.wav/1.wav"),
     )
-    assert ids(clones) == ["e", "h", "only.clean"]
+    assert ids(clones) == ["e", "h", "k", "k.wav.clean.wav", "only.clean"]
     assert [path.name for path in clones.find("h")[0].paths] == ["1.wav"]
 
 

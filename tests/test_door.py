@@ -9,8 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from engine_room.door import Door, Message, Receive, Send
+from engine_room.door import App, Door, Message, Receive, Send
 from engine_room.errors import InvalidRequest
+from engine_room.metrics import Metrics
 from engine_room.settings import Settings
 
 
@@ -38,11 +39,18 @@ def settings(**changes: Any) -> Settings:
     return Settings(_env_file=None, **{"openai_api_keys": (), **changes})
 
 
-def request(method: str, path: str, used: Settings, **options: Any) -> httpx.Response:
+def request(
+    method: str,
+    path: str,
+    used: Settings,
+    metrics: Metrics | None = None,
+    app: App = echo,
+    **options: Any,
+) -> httpx.Response:
     """One request through a door with these settings."""
 
     async def send() -> httpx.Response:
-        transport = httpx.ASGITransport(Door(echo, used))
+        transport = httpx.ASGITransport(Door(app, used, metrics))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             return await client.request(method, path, **options)
 
@@ -114,7 +122,9 @@ def test_a_form_stays_a_form_however_its_type_is_written() -> None:
     assert answer.json()["type"] == "Multipart/Form-Data; boundary=x"
 
 
-@pytest.mark.parametrize("path", ["/v1/models", "/docs", "/", "/v1/audio/voices/alloy", "/healthy"])
+@pytest.mark.parametrize(
+    "path", ["/v1/models", "/docs", "/metrics", "/", "/v1/audio/voices/alloy", "/healthy"]
+)
 def test_with_a_key_configured_other_paths_are_closed(path: str) -> None:
     assert request("GET", path, settings(openai_api_keys=("k",))).status_code == 401
 
@@ -214,6 +224,39 @@ def test_a_form_stays_a_form() -> None:
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
     answer = request("POST", "/v1/audio/transcriptions", settings(), content=b"", headers=headers)
     assert answer.json()["type"] == "multipart/form-data; boundary=x"
+
+
+def count(metrics: Metrics, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value("openai_api_http_requests_total", labels)
+
+
+def test_what_is_answered_here_is_counted_too_and_words_of_the_client_are_no_labels() -> None:
+    metrics = Metrics()
+    locked = settings(openai_api_keys=("k",))
+    key = {"Authorization": "Bearer k"}
+    request("GET", "/a", locked, metrics)
+    request("GET", "/b", locked, metrics)
+    request("BREW", "/c", locked, metrics, headers=key)
+    request("GET", "/wrong", locked, metrics, headers=key)
+    request("GET", "/fault", locked, metrics, headers=key)
+    assert count(metrics, method="GET", route="other", status="401") == 2
+    assert count(metrics, method="other", route="other", status="200") == 1
+    assert count(metrics, method="GET", route="other", status="400") == 1
+    assert count(metrics, method="GET", route="other", status="500") == 1
+
+
+def test_a_stream_is_counted_when_it_has_ended() -> None:
+    metrics, counts = Metrics(), []
+
+    async def stream(scope: Message, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"...", "more_body": True})
+        counts.append(count(metrics, method="GET", route="other", status="200"))
+        await send({"type": "http.response.body", "body": b"."})
+
+    request("GET", "/", settings(), metrics, app=stream)
+    counts.append(count(metrics, method="GET", route="other", status="200"))
+    assert counts == [None, 1]
 
 
 def test_what_is_not_http_passes_untouched(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from engine_room.embedding_llama import MAX_BATCH_TOKENS
 from engine_room.embedding_turn import EmbeddingResult, EmbeddingTurn, Input
 from engine_room.errors import ApiError, InternalError, InvalidRequest, ShuttingDown, Unavailable
 from engine_room.jobs import Done, Engine, Event, Failed, Inbox, Job, Status
+from engine_room.metrics import Metrics
 from engine_room.settings import Settings
 from tests.conftest import Server, running_server
 from tests.embedding_models import CONTEXT_TOKENS, WIDTH, write_bert, write_causal
@@ -182,7 +183,8 @@ class Steps:
     """An engine's inside, taken step by step."""
 
     def __init__(self) -> None:
-        self.inside = Embeddings()
+        self.metrics = Metrics()
+        self.inside = Embeddings(metrics=self.metrics)
         self.inbox: Inbox[EmbeddingTurn] = Inbox("embeddings", 256)
         self.inside._inbox = self.inbox
         self.ended: list[tuple[str, Event]] = []
@@ -215,6 +217,29 @@ def test_a_question_is_answered_while_a_library_is_read(steps: Steps, bert: Embe
     ended = [name for _ in range(8) for name in steps.step()]
     assert ended == ["library"]
     assert result(steps.ended[-1][1]).num_tokens == 3000
+
+
+def test_tokens_are_counted_as_they_are_read_and_models_as_they_are_loaded(
+    steps: Steps, bert: EmbeddingFile, causal: EmbeddingFile
+) -> None:
+    def counted() -> list[float | None]:
+        count = steps.metrics.registry.get_sample_value
+        tokens = count("openai_api_embedding_tokens_total")
+        return [tokens, count("openai_api_model_loads_total", {"engine": "embeddings"})]
+
+    steps.put("first", EmbeddingTurn(bert, [[20] * 298] * 10))
+    steps.put("second", EmbeddingTurn(causal, [[20] * 4]))
+    assert (steps.inbox.num_waiting, steps.inbox.num_running) == (2, 0)
+    steps.step()
+    tokens, loads = counted()
+    assert tokens is not None
+    assert 0 < tokens < 3000
+    assert loads == 1
+    assert (steps.inbox.num_waiting, steps.inbox.num_running) == (1, 1)
+    while len(steps.ended) < 2:
+        steps.step()
+    assert counted() == [3000 + 5, 2]  # with what the models put around an input
+    assert (steps.inbox.num_waiting, steps.inbox.num_running) == (0, 0)
 
 
 def test_several_requests_share_a_batch(steps: Steps, bert: EmbeddingFile) -> None:

@@ -341,3 +341,20 @@ def test_rates_of_telephones_and_studios_are_fine(rate_hz: int) -> None:
     data = bytearray(encode(Sound(tone(3), RATE_HZ), "wav"))
     data[24:28] = rate_hz.to_bytes(4, "little")
     assert decode(bytes(data), 16_000).duration_s == pytest.approx(3 * RATE_HZ / rate_hz, abs=0.01)
+
+
+@pytest.mark.parametrize("name", [name for name, form in FORMATS.items() if form.by_pydub])
+def test_a_disk_that_is_full_is_no_hindrance(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    resource = pytest.importorskip("resource", reason="limits what a process may write")
+    sound = Sound(tone(2), RATE_HZ)
+    usual = encode(sound, name)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        made = encode(sound, name)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert ("without pydub" in caplog.text) is (name != "wav")
+    heard, expected = decode(made, RATE_HZ), decode(usual, RATE_HZ)
+    assert heard.duration_s == pytest.approx(expected.duration_s, abs=0.1)
+    assert np.abs(heard.samples[5000:40_000] - expected.samples[5000:40_000]).max() < 0.05

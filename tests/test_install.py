@@ -251,6 +251,7 @@ def test_a_taken_port_is_said_before_anything_is_installed(tmp_path: Path, given
 def test_a_taken_port_does_not_matter_when_nothing_is_served(installed: World) -> None:
     with taken_port() as port:
         assert installed.install("--install-only", f"--port={port}") == (0, "")
+        assert installed.install("xtts-license", f"--port={port}") == (0, "")
 
 
 class Answer(BaseHTTPRequestHandler):

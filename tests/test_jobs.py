@@ -126,6 +126,30 @@ def test_one_more_than_may_wait_is_refused_and_the_others_lose_nothing() -> None
     engine.close()
 
 
+def test_who_waits_who_runs_and_who_was_refused_is_known() -> None:
+    def known() -> tuple[int, int, int]:
+        return engine.num_waiting, engine.num_running, engine.num_refused
+
+    gate = Gate()
+    engine = opened(gate.answer, max_queued=2)
+    events: Events = SimpleQueue()
+    engine.submit("running", events.put)
+    assert gate.reached.wait(10)
+    assert known() == (0, 1, 0)
+    engine.submit("waiting", events.put)
+    engine.submit("gone", events.put).cancel()
+    assert known() == (1, 1, 0)
+    engine.submit("in its place", events.put)
+    for _ in range(2):
+        with pytest.raises(QueueFull):
+            engine.submit("refused", events.put)
+    assert known() == (2, 1, 2)
+    gate.opened.set()
+    assert [events.get(timeout=10) for _ in range(3)]
+    assert known() == (0, 0, 2)
+    engine.close()
+
+
 @pytest.mark.parametrize("max_queued", [1, 9])
 def test_a_job_cancelled_while_it_waits_makes_room_and_is_never_answered(max_queued: int) -> None:
     gate = Gate()

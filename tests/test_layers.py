@@ -25,6 +25,7 @@ FLOORS = [
         "gguf",
         "language_guess",
         "packages",
+        "metrics",
         "settings",
         "schemas",
         "schemas_chat",
@@ -76,6 +77,7 @@ FLOORS = [
         "xtts.conditioning",
         "xtts.guard",
         "xtts.languages",
+        "xtts.licence",
         "xtts.numbers",
         "xtts.pace",
         "xtts.places",
@@ -101,18 +103,22 @@ FLOORS = [
         "xtts.gpt_torch",
         "xtts.model",
         "xtts.narration",
+        "xtts.vocoder_torch",
     },
     {"chat.engine", "embedding", "speech", "transcription", "xtts.engine"},
-    {"streams", "door", "engines", "origins", "server", "speaking", "transcribing", "uploads"},
+    {"app", "commands", "streams", "door", "engines", "origins", "server"}
+    | {"speaking", "transcribing", "uploads"},
     {"openai_api"},
 ]
 # (importer, imported) on one floor.
 NEIGHBOURS = {
+    ("app", "door"),
     ("chat.answer", "chat.logprobs"),
     ("catalogue", "jobs"),
     ("catalogue", "whisper_models"),
     ("transcription_format", "transcription_languages"),
     ("transcription_format", "transcription_turn"),
+    ("catalogue", "xtts.readiness"),
     ("clips", "encoding"),
     ("clone_store", "clips"),
     ("clone_store", "clones"),
@@ -176,6 +182,7 @@ NEIGHBOURS = {
     ("xtts.cleaning", "xtts.languages"),
     ("xtts.coqui", "xtts.conversion"),
     ("xtts.coqui", "xtts.gpt_torch"),
+    ("xtts.coqui", "xtts.vocoder_torch"),
     ("xtts.model", "xtts.conversion"),
     ("xtts.model", "xtts.coqui"),
     ("xtts.model", "xtts.gpt_llama"),
@@ -183,22 +190,26 @@ NEIGHBOURS = {
     ("xtts.text", "xtts.languages"),
     ("xtts.text", "xtts.numbers"),
     ("voices", "voice_names"),
+    ("voices", "xtts.conditioning"),
     ("voices", "xtts.languages"),
     ("voices", "xtts.readiness"),
     ("voices", "xtts.studio"),
     ("xtts.turn", "xtts.studio"),
     ("xtts.guard", "xtts.pace"),
     ("xtts.readiness", "jobs"),
+    ("xtts.readiness", "xtts.licence"),
     ("xtts.turn", "clones"),
+    ("xtts.turn", "xtts.sampling"),
     ("xtts.utterance", "xtts.sampling"),
 }
 # Who may import a library, where that is not everybody.
 OWNERS = {
-    "fastapi": {"openai_api"},
-    "fastapi_offline": {"openai_api"},
-    "starlette": {"openai_api", "streams", "uploads"},
+    "fastapi": {"app", "openai_api"},
+    "fastapi_offline": {"app"},
+    "starlette": {"app", "streams", "uploads"},
     "sse_starlette": {"streams"},
-    "uvicorn": {"openai_api", "server"},
+    "uvicorn": {"server"},
+    "prometheus_client": {"metrics"},
     "llama_cpp": {
         "chat.llama",
         "chat.sampler",
@@ -215,7 +226,7 @@ OWNERS = {
     "jinja2": {"chat.template"},
     "psutil": {"chat.engine", "xtts.engine"},
     "TTS": {"xtts.coqui"},
-    "torch": {"xtts.coqui", "xtts.gpt_torch"},
+    "torch": {"xtts.coqui", "xtts.gpt_torch", "xtts.vocoder_torch"},
     "transformers": {"xtts.gpt_torch"},
     "onnxruntime": {"xtts.conversion"},
     "safetensors": {"xtts.conditioning"},
@@ -232,7 +243,7 @@ LATE = {
     "pydub",
     "imageio_ffmpeg",
 }
-LATE |= {"xtts.coqui", "xtts.gpt_llama", "xtts.gpt_torch"}
+LATE |= {"xtts.coqui", "xtts.gpt_llama", "xtts.gpt_torch", "xtts.vocoder_torch"}
 LATE |= {"py3langid", "scipy", "torch", "TTS", "transformers", "onnxruntime", "safetensors"}
 each_module = pytest.mark.parametrize("name", sorted(MODULES))
 

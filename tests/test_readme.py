@@ -10,6 +10,7 @@ import pytest
 
 from engine_room.catalogue import LISTED_NAMES, SPEECH_NAMES
 from engine_room.encoding import FORMATS
+from engine_room.engines import make_engines
 from engine_room.settings import Settings
 from engine_room.standard_voices import STANDARD_VOICES
 from engine_room.whisper_models import NAMES as TRANSCRIPTION_NAMES
@@ -83,6 +84,15 @@ def settings_table() -> str:
     return "\n".join(rows)
 
 
+def metrics_table() -> str:
+    rows = []
+    for metric in make_engines(Settings(_env_file=None)).metrics.registry.collect():
+        if metric.name.startswith("openai_api_"):
+            name = f"{metric.name}_total" if metric.type == "counter" else metric.name
+            rows.append(f"| `{name}` | {metric.type} | {metric.documentation.rstrip('.')} |")
+    return "\n".join(rows)
+
+
 def voices_table() -> str:
     cells = [f"`{voice.id}` | {voice.description}" for voice in STANDARD_VOICES.values()]
     half = (len(cells) + 1) // 2
@@ -92,6 +102,10 @@ def voices_table() -> str:
 
 def test_the_settings_table_is_what_the_settings_are() -> None:
     assert settings_table() in README
+
+
+def test_the_metrics_table_is_what_the_metrics_are() -> None:
+    assert metrics_table() in README
 
 
 def test_the_voices_table_is_what_the_voices_are() -> None:

@@ -44,6 +44,7 @@ def test_a_file_says_when_in_which_voice_and_what(tmp_path: Path) -> None:
         ("alloy", "?!", "alloy_.mp3"),
         ("alloy", "Größe 漢字", "alloy_größe-漢字.mp3"),
         ("alloy", "word " * 50, "alloy_word-word-word-word-word-word-word-word.mp3"),
+        ("語" * 80, "𠀀" * 60, f"{'語' * 20}_{'𠀀' * 40}.mp3"),
     ],
 )
 def test_any_voice_and_text_make_a_name_inside_the_folder(
@@ -115,10 +116,16 @@ def test_a_folder_that_cannot_be_written_is_only_logged(
     assert caplog.text.count("speech is not kept in") == 2
 
 
-def test_a_name_too_long_for_the_disk_is_only_logged_and_the_next_is_kept(
+def test_what_the_disk_does_not_take_is_only_logged_and_the_next_is_kept(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    names = kept(tmp_path, (b"x", "v" * 300, "a", "mp3"), speech("b"))
+    resource = pytest.importorskip("resource", reason="limits what a process may write")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        names = kept(tmp_path, speech("a", 200_000), speech("b"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert words(names) == ["alloy_b.mp3"]
     assert "speech is not kept in" in caplog.text
 

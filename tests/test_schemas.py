@@ -28,6 +28,7 @@ from engine_room.voices import ClonedVoice, shown
 
 DESCRIPTION = Path(__file__).resolve().parents[2] / "shared" / "openai-openapi.yaml"
 REQUESTS: list[tuple[type[schemas.Body], dict[str, Any]]] = [
+    (schemas.SpeechSampling, {}),
     (SpeechRequest, {"input": "Hi"}),
     (TranscriptionRequest, {}),
     (schemas.JsonTranscriptionRequest, {"input_audio": {"data": "AAAA"}}),
@@ -100,6 +101,10 @@ def test_a_speed_within_its_range_is_accepted(speed: Any) -> None:
         (SpeechRequest, "speed", 4.01),
         (SpeechRequest, "speed", float("nan")),
         (SpeechRequest, "speed", float("inf")),
+        (SpeechRequest, "temperature", 2.1),
+        (SpeechRequest, "top_k", -1),
+        (SpeechRequest, "top_p", 1.1),
+        (SpeechRequest, "repetition_penalty", 0),
         (SpeechRequest, "input", 5),
         (SpeechRequest, "input", "half \ud83d"),
         (SpeechRequest, "voice", ["alloy"]),

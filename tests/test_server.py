@@ -1,8 +1,13 @@
 """What the start of the server promises beyond its routes."""
 
+import importlib.util
 import socket
+from pathlib import Path
 
-from engine_room.server import listen
+import pytest
+
+from engine_room.server import announce, listen
+from engine_room.settings import Settings
 
 
 def test_small_writes_are_sent_at_once() -> None:
@@ -10,3 +15,23 @@ def test_small_writes_are_sent_at_once() -> None:
         address = listening.getsockname()
         with socket.create_connection(address), listening.accept()[0] as accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("TTS"), reason="voice cloning is not installed")
+def test_the_start_says_what_keeps_a_cloning_model_from_speaking(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def said(accepted: bool) -> str:
+        caplog.clear()
+        with listen("127.0.0.1", 0) as listening:
+            settings = Settings(_env_file=None, models_dir=tmp_path, accept_xtts_license=accepted)
+            announce(listening, settings)
+        return caplog.text
+
+    assert "Cloned voices" not in said(accepted=False)  # nobody wants them yet
+    (tmp_path / "xtts_v2").mkdir()
+    assert "has no config.json, model.pth, vocab.json" in said(accepted=True)
+    for name in ("config.json", "model.pth", "vocab.json"):
+        (tmp_path / "xtts_v2" / name).touch()
+    assert "openai_api.py xtts-license" in said(accepted=False)
+    assert "Cloned voices" not in said(accepted=True)

@@ -101,6 +101,9 @@ def test_a_relative_folder_is_meant_from_the_project_wherever_the_server_starts(
         ("chat_rope_freq_base", "nan"),
         ("chat_rope_freq_scale", "2"),
         ("stop_timeout_s", "-1"),
+        ("xtts_device", "cuda:x"),
+        ("xtts_device", "gpu"),
+        ("xtts_dtype", "half"),
     ],
 )
 def test_a_setting_out_of_range_is_refused_by_name(

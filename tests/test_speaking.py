@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
+from engine_room.engines import make_engines
 from engine_room.errors import InvalidRequest, ModelNotFound, Unavailable, VoiceNotFound
 from engine_room.schemas import SpeechRequest
 from engine_room.settings import Settings
 from engine_room.speaking import speech_turn
 from engine_room.speech import SpeechTurn
 from engine_room.voices import Voices
+from engine_room.xtts.sampling import SamplingChanges
 from engine_room.xtts.studio import StudioVoice
 from engine_room.xtts.turn import XttsTurn
 
@@ -60,12 +62,59 @@ def test_a_standard_voice_is_the_fast_one_unless_xtts_is_asked_for(settings: Set
         assert found.folder.id == "xtts_v2"
 
 
+def test_studio_speakers_speak_for_tts_1_where_that_is_set_or_nobody_does(
+    settings: Settings,
+) -> None:
+    by_xtts = settings.model_copy(update={"speech_engine": "xtts"})
+    models = ("tts-1", "", "gpt-4o-mini-tts", "tts-1-hd")
+    for model in models:
+        with pytest.raises(Unavailable, match=r"'nova' cannot speak: There is no XTTS") as caught:
+            turn(by_xtts, model=model, voice="nova")
+        assert caught.value.mend
+    with_model(settings)
+    for model in models:
+        found = turn(by_xtts, model=model, voice="nova")
+        assert isinstance(found, XttsTurn)
+        assert (found.voice, found.folder.id) == (StudioVoice("Daisy Studious"), "xtts_v2")
+    unlicensed = by_xtts.model_copy(update={"accept_xtts_license": False})
+    with pytest.raises(Unavailable, match="non-commercial"):
+        turn(unlicensed, voice="nova")
+
+
+def test_what_really_speaks_is_said_of_voices_models_and_health(settings: Settings) -> None:
+    by_xtts = settings.model_copy(update={"speech_engine": "xtts"})
+
+    def said(settings: Settings) -> tuple[str, str, str, str]:
+        engines = make_engines(settings)
+        speech = engines.status()["speech"]
+        details = engines.voices.details("nova", speech)
+        roots = {model.id: model.root for model in engines.catalogue.everything()}
+        listed = {model.id: model.root for model in engines.catalogue.speech_models()}
+        assert roots["tts-1"] == listed["tts-1"]
+        return details.engine, roots["tts-1"], roots["tts-1-hd"], str(speech.reason)
+
+    assert said(settings)[:3] == ("hibari", "hibari-tts", "hibari-tts")
+    engine, root, better, reason = said(by_xtts)
+    assert (engine, root, better) == ("xtts", "xtts_v2", "xtts_v2")
+    assert "There is no XTTS model" in reason
+    with_model(settings)
+    assert said(settings)[:3] == ("hibari", "hibari-tts", "xtts_v2")
+    assert "XTTS" not in said(by_xtts)[3]
+
+
 def test_a_cloned_voice_speaks_by_xtts_whatever_model_is_named(settings: Settings) -> None:
     with_model(settings)
     for model in ("tts-1", "", "tts-1-hd", "xtts_v2"):
         found = turn(settings, model=model, voice={"id": "grandma"}, seed=3, language="de")
         assert isinstance(found, XttsTurn)
         assert (found.voice.id, found.seed, found.language) == ("Grandma", 3, "de")
+
+
+def test_what_a_request_says_of_sampling_is_passed_on(settings: Settings) -> None:
+    with_model(settings)
+    found = turn(settings, voice="Grandma", top_k=3, repetition_penalty=2)
+    assert isinstance(found, XttsTurn)
+    assert found.sampling == SamplingChanges(top_k=3, repetition_penalty=2)
 
 
 def test_a_fine_tuned_model_speaks_under_its_folders_name(settings: Settings) -> None:
@@ -102,6 +151,7 @@ def test_without_agreement_to_the_licence_nothing_is_cloned(settings: Settings) 
     strict = with_model(settings).model_copy(update={"accept_xtts_license": False})
     with pytest.raises(Unavailable, match="non-commercial") as caught:
         turn(strict, voice="Grandma")
+    assert "openai_api.py xtts-license" in str(caught.value.mend)
     assert "--accept-xtts-license" in str(caught.value.mend)
     assert isinstance(turn(strict, model="tts-1-hd", voice="nova"), SpeechTurn)
 

@@ -279,11 +279,12 @@ def test_words_late_in_a_long_file_have_their_place_in_it(
     assert WINDOW_S + 29 < words[0].start < WINDOW_S + 32
 
 
-@pytest.mark.slow
 def test_a_job_cancelled_after_its_first_segment_gives_no_more(
     model: WhisperModel, spoken: Sound
 ) -> None:
-    asked = job(Sound(np.tile(spoken.samples, 40), RATE_HZ))
+    twice = Sound(np.concatenate([spoken.samples, noise(1.5, 0), spoken.samples]), RATE_HZ)
+    assert len(heard(model, job(twice))[0]) == 2
+    asked = job(twice)
     events = iter(model.answer(asked))
     assert isinstance(next(events), Segment)
     asked.cancel()

@@ -128,6 +128,9 @@ def test_a_folder_and_a_file_dropped_in_are_voices_with_details_at_once(
     assert dad["duration_s"] == 16
     assert [finding["code"] for finding in broken["clips"][0]["findings"]] == ["unreadable"]
     assert broken["ready"] is False
+    (folder / "Dad" / "3.wav").write_bytes(b"RIFF")
+    assert http.get(f"{VOICES}/Dad").json()["ready"] is False
+    (folder / "Dad" / "3.wav").unlink()
     assert 12 < decode(http.get(dad["preview_url"]).content, 24_000).duration_s < 17
     assert checked(http.get(broken["preview_url"]), 400)["code"] == "invalid_audio"
     assert http.delete(f"{VOICES}/Dad").json()["deleted"] is True
@@ -206,6 +209,7 @@ def test_a_clip_that_is_no_voice_is_a_400_and_nothing_is_kept(
     [
         ({"type": "prompt", "prompt": "a pirate"}, "type"),
         ({"language": "klingon!"}, "language"),
+        ({"language": "th-TH"}, "language"),
         ({"description": "x" * 1001}, "description"),
     ],
 )

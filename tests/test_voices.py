@@ -1,6 +1,8 @@
 """Voices: the standard thirteen, and the clips in `voice_clones/` under names nobody can mistake."""
 
 import json
+import pickle
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ from engine_room.jobs import Status
 from engine_room.settings import Settings
 from engine_room.standard_voices import STANDARD_VOICES, StandardVoice
 from engine_room.voices import ClonedVoice, Voices, shown
+from engine_room.xtts.folder import SPEAKERS
+from engine_room.xtts.studio import StudioVoice
 
 THIRTEEN = "alloy ash ballad cedar coral echo fable marin nova onyx sage shimmer verse".split()
 
@@ -172,3 +176,19 @@ def test_the_list_as_json_is_the_list_and_follows_the_folder(tmp_path: Path) -> 
             "voices": listed,
         }
     assert found.listed_json() is found.listed_json()
+
+
+def test_a_cloned_voice_with_a_studio_speakers_name_is_the_one_of_that_name(tmp_path: Path) -> None:
+    folder = tmp_path / "models" / "xtts_v2"
+    folder.mkdir(parents=True)
+    with zipfile.ZipFile(folder / SPEAKERS, "w") as archive:
+        archive.writestr("speakers/data.pkl", pickle.dumps({"Ann": 0, "Bob": 0}))
+    found = voices(tmp_path, "Ann.wav", "bob.wav")
+    assert [voice.id for voice in found.listed() if voice.type != "standard"] == [
+        "Ann",
+        "bob",
+        "Bob",
+    ]
+    assert isinstance(found.get("Ann"), ClonedVoice)
+    assert found.get("Bob") == StudioVoice("Bob")
+    assert isinstance(found.get("bob"), ClonedVoice)

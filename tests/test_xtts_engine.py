@@ -14,13 +14,19 @@ import pytest
 
 from engine_room.clones import ClonedVoice
 from engine_room.encoding import Sound, decode, encode
-from engine_room.errors import ApiError, InvalidRequest, Unavailable
+from engine_room.errors import ApiError, InternalError, InvalidRequest, Unavailable
 from engine_room.jobs import Done, Engine, Failed, Inbox, Job, Status
+from engine_room.metrics import Metrics
 from engine_room.recordings import Recordings
 from engine_room.settings import Settings
 from engine_room.xtts.engine import Cloning, cloning_engine
 from engine_room.xtts.folder import XttsFolder
+from engine_room.xtts.pace import TOKEN_S, max_audio_tokens
+from engine_room.xtts.sampling import SamplingChanges
+from engine_room.xtts.studio import speaker_names
 from engine_room.xtts.turn import StudioVoice, XttsTurn
+from tests.conftest import IS_REAL_XTTS, REAL_XTTS_PATIENCE_S
+from tests.xtts_models import drop_weight
 
 pytest.importorskip("TTS", reason="voice cloning is not installed")
 pytestmark = [
@@ -28,7 +34,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning"),
 ]
-PATIENCE_S = 60
+PATIENCE_S = REAL_XTTS_PATIENCE_S if IS_REAL_XTTS else 60
+NUM_ALIKE = 6000  # samples of five tokens
 TWO = "First there is this sentence. Then there is a second one, which is longer."
 
 
@@ -58,7 +65,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return Settings(
         voice_clones_dir=folder / "voice_clones",
         audio_dir=folder / "audio",
-        xtts_gpt_type="f32",
+        xtts_gpt_type="q8_0" if IS_REAL_XTTS else "f32",
         xtts_parallel=3,
     )
 
@@ -86,7 +93,7 @@ def turn(folder: XttsFolder, **changes: Any) -> XttsTurn:
         "folder": folder,
         "text": "Hello there.",
         "language": "en",
-        "voice": StudioVoice("Speaker 0"),
+        "voice": StudioVoice(next(iter(speaker_names(folder)), "Nobody")),
         "speed": 1.0,
         "format_name": "wav",
         "stream": False,
@@ -119,6 +126,16 @@ def test_a_seed_gives_the_same_sound_and_another_one_another(
     assert one != other
 
 
+def test_a_request_may_draw_otherwise_than_its_model_does(
+    engine: Engine[XttsTurn], xtts_folder: XttsFolder
+) -> None:
+    likeliest = SamplingChanges(temperature=0)
+    one, two = (
+        Events(engine, turn(xtts_folder, seed=seed, sampling=likeliest)).data() for seed in (1, 2)
+    )
+    assert one == two
+
+
 def test_a_stream_is_the_same_sound_and_begins_before_it_ends(
     engine: Engine[XttsTurn], xtts_folder: XttsFolder, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -143,18 +160,54 @@ def test_between_sentences_there_is_a_pause(
 ) -> None:
     said = sound(Events(engine, turn(xtts_folder, text=TWO)).data()).samples
     loud = np.flatnonzero(said)
-    assert 0.2 < np.diff(loud).max() / 24_000 < 0.5
+    # A real voice is silent before and after a sentence, too.
+    assert 0.2 < np.diff(loud).max() / 24_000 < (1.5 if IS_REAL_XTTS else 0.5)
 
 
 def test_a_sentence_that_goes_wrong_is_said_again_and_a_stream_of_it_is_cut(
     engine: Engine[XttsTurn], xtts_folder: XttsFolder, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    seed = next(seed for seed in range(20) if _runs_on(engine, xtts_folder, seed, caplog))
+    bad = (seed for seed in range(20) if _runs_on(engine, xtts_folder, seed, caplog))
+    if (seed := next(bad, -1)) < 0:
+        assert IS_REAL_XTTS
+        pytest.skip("the model in XTTS_MODEL_DIR ends each of twenty sentences by itself")
     caplog.clear()
     blocks = list(Events(engine, turn(xtts_folder, text="Hi.", seed=seed, stream=True)))
     assert "did not end by itself: cut" in caplog.text
-    assert sound(b"".join(blocks)).duration_s < 37 * 0.0465 + 0.1
+    assert sound(b"".join(blocks)).duration_s < max_audio_tokens("Hi.", "en") * TOKEN_S + 0.1
+
+
+def test_faults_are_counted_with_what_was_done_and_so_are_sentences_and_loads(
+    settings: Settings, xtts_folder: XttsFolder
+) -> None:
+    metrics = Metrics()
+
+    def count(name: str, **labels: str) -> float | None:
+        return metrics.registry.get_sample_value(f"openai_api_{name}_total", labels)
+
+    engine = cloning_engine(settings, Recordings(settings), metrics=metrics)
+    engine.open()
+    num_chars, samples = 0, 0
+    for seed in range(20):
+        num_chars += len("Hello there.")
+        said = sound(Events(engine, turn(xtts_folder, seed=seed)).data())
+        samples += len(said.samples)
+        if count("cloning_faults", fault="ran_on", remedy="said_again"):
+            break
+    assert count("cloning_faults", fault="ran_on", remedy="said_again") == 1
+    remedies = ("said_again", "cut", "left_as_it_is")
+    for fault in ("ran_on", "too_short", "invented_tail"):
+        assert None not in [count("cloning_faults", fault=fault, remedy=each) for each in remedies]
+    assert count("speech_pieces", engine="voice_cloning") == seed + 1
+    assert count("speech_characters", engine="voice_cloning") == num_chars
+    assert count("speech_seconds", engine="voice_cloning") == pytest.approx(samples / 24_000)
+    assert count("model_loads", engine="voice_cloning") == 1
+    assert (engine.num_waiting, engine.num_running) == (0, 0)
+    with pytest.raises(InvalidRequest):  # refused before it is a sentence
+        Events(engine, turn(xtts_folder, text="?!")).data()
+    assert count("speech_characters", engine="voice_cloning") == num_chars
+    engine.close()
 
 
 def _runs_on(
@@ -162,15 +215,18 @@ def _runs_on(
 ) -> bool:
     caplog.clear()
     assert Events(engine, turn(folder, text="Hi.", seed=seed)).data()
-    return "did not end by itself: again" in caplog.text
+    return "did not end by itself: said again" in caplog.text
 
 
 def test_those_who_speak_at_once_are_heard_as_if_alone(
-    engine: Engine[XttsTurn], xtts_folder: XttsFolder, my_voice: ClonedVoice
+    engine: Engine[XttsTurn],
+    xtts_folder: XttsFolder,
+    my_voice: ClonedVoice,
+    studio_speakers: list[str],
 ) -> None:
     turns = [
         turn(xtts_folder, text=TWO, seed=seed, voice=voice)
-        for seed, voice in enumerate([my_voice, StudioVoice("Speaker 1")] * 3)
+        for seed, voice in enumerate([my_voice, StudioVoice(studio_speakers[1])] * 2)
     ]
     alone = [sound(Events(engine, each).data()).samples for each in turns]
     together = [Events(engine, each) for each in turns]
@@ -203,7 +259,7 @@ def test_a_cancelled_request_ends_at_once_and_leaves_its_place(
         with pytest.raises(ApiError):
             book.data()
     assert Events(engine, turn(xtts_folder)).data()
-    assert time.monotonic() - started < 30  # and not what three hundred sentences take
+    assert time.monotonic() - started < PATIENCE_S / 2  # and not what three hundred sentences take
 
 
 class Cancelling(Inbox[XttsTurn]):
@@ -238,6 +294,32 @@ def test_one_that_is_cancelled_in_the_middle_of_a_sentence_leaves_its_place(
     inbox.close()
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
+
+
+class Broken(Recordings):
+    """Fails at the end of an answer, once."""
+
+    num_calls = 0
+
+    def keep(self, *args: Any) -> None:
+        self.num_calls += 1
+        if self.num_calls == 1:
+            raise OSError("no space left")
+
+
+def test_what_fails_at_the_end_of_an_answer_ends_it_and_no_other(
+    settings: Settings, xtts_folder: XttsFolder
+) -> None:
+    engine = cloning_engine(settings, Broken(settings))
+    engine.open()
+    try:
+        first = Events(engine, turn(xtts_folder, text="Hi."))
+        second = Events(engine, turn(xtts_folder, text=TWO))
+        with pytest.raises(InternalError):
+            first.data()
+        assert second.data()
+    finally:
+        engine.close()
 
 
 def test_speed_keeps_the_pitch_and_changes_the_length(
@@ -285,13 +367,9 @@ def test_a_folder_that_cannot_be_loaded_is_said_and_the_next_one_works(
 def test_weights_that_are_not_there_are_said_and_health_says_it_until_another_is_loaded(
     engine: Engine[XttsTurn], xtts_folder: XttsFolder, tmp_path: Path
 ) -> None:
-    import torch
-
     half = XttsFolder(shutil.copytree(xtts_folder.path, tmp_path / "half"))
     shutil.rmtree(half.converted, ignore_errors=True)
-    weights = torch.load(half.checkpoint, weights_only=True)["model"]
-    del weights["gpt.gpt.h.1.attn.c_attn.weight"]
-    torch.save({"model": weights}, half.checkpoint)
+    drop_weight(half, "gpt.gpt.h.1.attn.c_attn.weight")
     with pytest.raises(Unavailable, match=r"half cannot be loaded: it has no h\.1\.attn"):
         Events(engine, turn(half)).data()
     assert engine.status.state == "unavailable"
@@ -312,6 +390,19 @@ def test_whatever_goes_wrong_while_a_model_is_loaded_the_request_ends(
     with pytest.raises(ApiError):
         Events(engine, turn(odd)).data()
     assert Events(engine, turn(xtts_folder)).data()
+
+
+def test_what_an_earlier_version_converted_is_converted_anew(
+    engine: Engine[XttsTurn], xtts_folder: XttsFolder, tmp_path: Path
+) -> None:
+    assert Events(engine, turn(xtts_folder)).data()
+    old = XttsFolder(shutil.copytree(xtts_folder.path, tmp_path / "old"))
+    note = json.loads((old.converted / "made-from.json").read_text())
+    assert note["recipe"] == 2
+    (old.converted / "made-from.json").write_text(json.dumps(note | {"recipe": 1}))
+    (old.converted / "vocoder.onnx").write_bytes(b"a network with other inputs")
+    assert Events(engine, turn(old)).data()
+    assert json.loads((old.converted / "made-from.json").read_text()) == note
 
 
 def test_a_language_that_a_fine_tuned_model_does_not_have_is_refused(
@@ -350,6 +441,32 @@ def test_an_idle_model_is_unloaded_and_comes_back_when_it_is_asked_for(
         assert Events(engine, turn(xtts_folder)).data() == first
     finally:
         engine.close()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_the_path_of_a_gpu_speaks_like_the_one_of_a_cpu(
+    engine: Engine[XttsTurn],
+    settings: Settings,
+    xtts_folder: XttsFolder,
+    my_voice: ClonedVoice,
+    dtype: str,
+) -> None:
+    # torch's other name for the CPU: all that a GPU does, where there may be none.
+    changes = {"xtts_device": "cpu:0", "xtts_dtype": dtype}
+    on_gpu = settings.model_copy(update=changes)
+    other = cloning_engine(on_gpu, Recordings(on_gpu))
+    other.open()
+    try:
+        for voice in (my_voice, StudioVoice("Speaker 1")):
+            asked = turn(xtts_folder, voice=voice, sampling=SamplingChanges(temperature=0))
+            # The first tokens: where two are all but as likely, the last digits decide between them.
+            wanted, heard = (
+                sound(Events(each, asked).data()).samples[:NUM_ALIKE] for each in (engine, other)
+            )
+            assert len(heard) == NUM_ALIKE
+            assert np.abs(heard - wanted).max() < 0.05 * np.abs(wanted).max()
+    finally:
+        other.close()
 
 
 def test_at_start_it_is_loaded_before_anybody_asks(

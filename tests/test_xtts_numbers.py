@@ -5,7 +5,7 @@ import random
 import pytest
 
 from engine_room.xtts.languages import LANGUAGES
-from engine_room.xtts.numbers import HINDI, in_hindi, readable
+from engine_room.xtts.numbers import HINDI, digit_by_digit, in_hindi, readable
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,12 @@ def test_a_number_is_written_as_the_cleaners_read_it(
     language: str, text: str, written: str
 ) -> None:
     assert readable(text, language) == written
+
+
+def test_digit_by_digit_no_number_is_left_and_no_word_is_lost() -> None:
+    text = "On 3.10.2024 at 12:30, 1,000.5 zł and x20y."
+    said = "On 3 1 0 2 0 2 4 at 1 2 3 0 , 1 0 0 0 5 zł and x 2 0 y."
+    assert digit_by_digit(text).split() == said.split()
 
 
 @pytest.mark.parametrize(

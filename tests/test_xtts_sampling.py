@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine_room.xtts.sampling import AudioSampler, AudioSampling
+from engine_room.xtts.sampling import AudioSampler, AudioSampling, SamplingChanges
 
 START = 64
 
@@ -35,6 +35,18 @@ def test_only_the_top_k_are_drawn() -> None:
     likeliest = set(np.argsort(-logits())[:4])
     found = drawn(AudioSampling(temperature=5, top_k=4, top_p=1, repetition_penalty=1), 3, 400)
     assert set(found) == likeliest
+
+
+def test_a_top_p_of_zero_and_the_least_of_temperatures_take_the_likeliest() -> None:
+    for sampling in (AudioSampling(top_p=0), AudioSampling(temperature=1e-320)):
+        assert drawn(sampling, 1) == drawn(AudioSampling(temperature=0), 1)
+
+
+def test_what_a_request_changes_is_changed_and_the_rest_is_the_models() -> None:
+    own = AudioSampling(0.65, 40, 0.8, 7.0)
+    assert SamplingChanges().of(own) == own
+    assert SamplingChanges(temperature=0, top_k=0).of(own) == AudioSampling(0, 0, 0.8, 7.0)
+    assert SamplingChanges(top_p=1, repetition_penalty=1).of(own) == AudioSampling(0.65, 40, 1, 1)
 
 
 @pytest.mark.parametrize("sampling", [AudioSampling(), AudioSampling(1.3, 20, 0.6, 2.0)])

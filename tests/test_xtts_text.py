@@ -85,7 +85,7 @@ def test_a_limit_that_a_character_breaks_ends_all_the_same() -> None:
 def test_only_a_word_longer_than_the_limit_is_cut_and_not_inside_a_character() -> None:
     found = cut("x" * 600 + " yes")
     assert [len(piece) for piece in found] == [248, 248, 108]
-    for text in ("x\u0331" * 1000, "क्षि" * 1000, "ก่" * 1000):
+    for text in ("x\u0331" * 1000, "क्षि" * 1000, "x" + "ก่" * 1000):
         found = cut(text, "hi")
         assert "".join(found) == text
         assert not any(unicodedata.category(piece[0]).startswith("M") for piece in found)
@@ -250,6 +250,21 @@ def test_what_has_nothing_to_say_is_refused_before_any_piece(text: str) -> None:
         pieces(text, "en", len)
     assert caught.value.message == "input has nothing in it that can be spoken."
     assert caught.value.param == "input"
+
+
+@pytest.mark.parametrize("text", ["สวัสดีชาวโลก", "Γειά σου, Κόσμε!", "שלום", "<b>გამარჯობა</b>"])
+def test_letters_that_no_language_here_has_are_refused_by_their_name(text: str) -> None:
+    with pytest.raises(
+        InvalidRequest, match=r"such as '.' \((THAI|GREEK|HEBREW|GEORGIAN)"
+    ) as caught:
+        pieces(text, "en", len)
+    assert "English, Spanish" in caught.value.message
+    assert (caught.value.param, caught.value.code) == ("input", "unsupported_language")
+
+
+@pytest.mark.parametrize("text", ["π is 3", "12 ฿", "𝕳𝖎", "Ⅷ", "мир и שלום"])
+def test_letters_beside_what_can_be_said_are_no_reason_to_say_nothing(text: str) -> None:
+    assert cut(text)
 
 
 # Made ready

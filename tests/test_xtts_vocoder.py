@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from engine_room.xtts.vocoder import (
     CONTEXT_FRAMES,
     SAMPLES_PER_FRAME,
+    Context,
     Stretch,
     VocoderStream,
 )
@@ -18,14 +19,19 @@ STRETCHES = (4.0, 24_000 / 22_050)
 SPEAKER = np.ones(512, np.float32)
 
 
-def network(frames: Floats, speaker: Floats) -> Floats:
+def network(frames: Floats, speaker: Floats, context: Context) -> Floats:
     """Each sample sees as many frames on both sides as the real network does, and silence beyond."""
     assert speaker is SPEAKER
     padded = np.pad(frames, ((CONTEXT_FRAMES, CONTEXT_FRAMES), (0, 0)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * CONTEXT_FRAMES + 1, axis=0)
     weights = np.cos(np.arange(windows.shape[1] * windows.shape[2])).reshape(windows.shape[1:])
     sums = (windows * weights).sum((1, 2)).astype(np.float32)
-    return np.repeat(sums, SAMPLES_PER_FRAME)
+    return np.repeat(without(sums, context), SAMPLES_PER_FRAME)
+
+
+def without(frames: Floats, context: Context) -> Floats:
+    before, after = (CONTEXT_FRAMES if is_context else 0 for is_context in context)
+    return frames[before : len(frames) - after]
 
 
 def latents(num: int) -> Floats:
@@ -74,13 +80,27 @@ def test_one_latent_alone_is_sound() -> None:
     assert len(streamed(latents(1), [], STRETCHES)[0]) == 4 * SAMPLES_PER_FRAME
 
 
+def test_context_is_on_each_side_but_where_the_sentence_begins_or_ends() -> None:
+    seen: list[Context] = []
+
+    def watching(frames: Floats, speaker: Floats, context: Context) -> Floats:
+        seen.append(context)
+        return network(frames, speaker, context)
+
+    for cuts in ([0, 19, 38, 57], [0, 1]):
+        stream = VocoderStream(watching, SPEAKER, STRETCHES)
+        for begin, end in itertools.pairwise(cuts):
+            stream.add(latents(57)[begin:end], is_last=end == cuts[-1])()
+    assert seen == [(False, True), (True, True), (True, False), (False, False)]
+
+
 def test_a_long_stream_decodes_each_frame_about_once() -> None:
     seen = 0
 
-    def counting(frames: Floats, speaker: Floats) -> Floats:
+    def counting(frames: Floats, speaker: Floats, context: Context) -> Floats:
         nonlocal seen
         seen += len(frames)
-        return np.zeros(len(frames) * SAMPLES_PER_FRAME, np.float32)
+        return np.repeat(without(frames[:, 0], context), SAMPLES_PER_FRAME)
 
     stream = VocoderStream(counting, SPEAKER, STRETCHES)
     for number in range(24):

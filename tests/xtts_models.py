@@ -8,6 +8,8 @@ import string
 from pathlib import Path
 from typing import Any
 
+from engine_room.xtts.folder import CONFIG, SPEAKERS, VOCABULARY, XttsFolder
+
 LANGUAGES = "en es fr de it pt pl tr ru nl cs ar zh-cn hu ko ja hi".split()
 TINY: dict[str, Any] = {
     "gpt_layers": 2,
@@ -26,8 +28,9 @@ FULL: dict[str, Any] = {
 }
 
 
-def write_xtts(folder: Path, sizes: dict[str, Any] | None = None, num_speakers: int = 2) -> Path:
-    """A whole model folder: config.json, model.pth, vocab.json and speakers_xtts.pth. Tiny, or as FULL."""
+def write_xtts(folder: Path, sizes: dict[str, Any] | None = None, num_tokens: int = 0) -> Path:
+    """A whole model folder: config.json, model.pth, vocab.json and speakers_xtts.pth. Tiny, or as FULL:
+    then each sentence has `num_tokens`, or, with 0, goes on until it is stopped."""
     import torch
     from TTS.tts.configs.xtts_config import XttsArgs, XttsConfig
     from TTS.tts.models.xtts import Xtts
@@ -41,8 +44,8 @@ def write_xtts(folder: Path, sizes: dict[str, Any] | None = None, num_speakers: 
     model.init_models()
     if sizes is None:
         _liven(model)
-    else:  # for benches: it speaks until it is stopped, so the length is known
-        model.gpt.mel_head.bias.data[model.args.gpt_stop_audio_token] = -1e4
+    else:  # for benches: the length is known
+        _end_after(num_tokens, model)
     config.save_json(folder / "config.json")
     torch.save({"model": model.state_dict()}, folder / "model.pth")
     width = model.args.gpt_n_model_channels
@@ -51,10 +54,55 @@ def write_xtts(folder: Path, sizes: dict[str, Any] | None = None, num_speakers: 
             "gpt_cond_latent": torch.randn(1, 32, width),
             "speaker_embedding": torch.nn.functional.normalize(torch.randn(1, 512, 1), dim=1),
         }
-        for number in range(num_speakers)
+        for number in range(2)
     }
     torch.save(speakers, folder / "speakers_xtts.pth")
     return folder
+
+
+def _end_after(num_tokens: int, model: Any) -> None:
+    """Positions after so many tokens are a direction that outweighs all else, and that direction means the
+    end."""
+    import torch
+
+    stop = model.args.gpt_stop_audio_token
+    model.gpt.mel_head.bias.data[stop] = -1e4
+    if num_tokens:
+        positions = model.gpt.mel_pos_embedding.emb.weight.data
+        direction = torch.randn(positions.shape[1])
+        positions[num_tokens:] = 1e3 * direction
+        model.gpt.mel_head.weight.data[stop] = 1e3 * direction / direction.norm()
+
+
+def link_xtts(model: XttsFolder, path: Path) -> XttsFolder:
+    """A folder of links to a model's files, so that nothing is written beside them."""
+    if model.missing:
+        raise FileNotFoundError(f"there is no {', no '.join(model.missing)} in {model.path}")
+    path.mkdir(parents=True)
+    for file in (CONFIG, model.checkpoint.name, VOCABULARY, SPEAKERS):
+        if (model.path / file).is_file():
+            (path / file).symlink_to((model.path / file).resolve())
+    return XttsFolder(path)
+
+
+def read_checkpoint(model: XttsFolder) -> dict[str, Any]:
+    """What is in a model's checkpoint, also in one of 2023, which has the library's classes in it."""
+    import torch
+    from TTS.tts.models import xtts as library
+
+    with library._legacy_safe_globals():
+        checkpoint: dict[str, Any] = torch.load(model.checkpoint, "cpu", weights_only=True)
+    return checkpoint
+
+
+def drop_weight(model: XttsFolder, name: str) -> None:
+    """Leave a weight out of a model's checkpoint; fine-tuned ones have a prefix before its name."""
+    import torch
+
+    checkpoint = read_checkpoint(model)
+    weights = checkpoint["model"]
+    del weights[next(key for key in weights if key.removeprefix("xtts.") == name)]
+    torch.save({"model": weights}, model.checkpoint)
 
 
 def _liven(model: Any) -> None:

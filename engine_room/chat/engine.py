@@ -28,6 +28,7 @@ from engine_room.chat.turn import Finish, FinishReason, GenerationTurn, Item, Mo
 from engine_room.cores import Cores
 from engine_room.errors import ApiError, InternalError, ShuttingDown
 from engine_room.jobs import Done, Engine, Failed, Inbox, Job, Serve
+from engine_room.metrics import Metrics
 from engine_room.settings import Settings
 
 if TYPE_CHECKING:
@@ -46,12 +47,15 @@ FREE_MEMORY_SHARE = 0.1
 
 
 def chat_engine(
-    settings: Settings, catalogue: Catalogue, cores: Cores | None = None
+    settings: Settings,
+    catalogue: Catalogue,
+    cores: Cores | None = None,
+    metrics: Metrics | None = None,
 ) -> Engine[ModelTurn]:
     """The engine, not yet open."""
 
     def load() -> Serve[ModelTurn]:
-        chat = Chat(settings, cores)
+        chat = Chat(settings, cores, metrics)
         chat.use(catalogue.chat(""))
         return chat.serve
 
@@ -61,9 +65,12 @@ def chat_engine(
 class Chat:
     """The model in memory, and the conversations it continues. Belongs to the engine's thread."""
 
-    def __init__(self, settings: Settings, cores: Cores | None = None) -> None:
+    def __init__(
+        self, settings: Settings, cores: Cores | None = None, metrics: Metrics | None = None
+    ) -> None:
         self._settings = settings
         self._cores = cores or Cores()
+        self._metrics = metrics or Metrics()
         self._max_threads = settings.chat_threads or self._cores.total
         self._default: ChatFile | None = None  # the first one that is used
         self._file: ChatFile | None = None
@@ -99,6 +106,7 @@ class Chat:
         self._scheduler = Scheduler(max_running, llama.MAX_BATCH_TOKENS)
         self._cache = PrefixCache(model, num_ids, self._cache_bytes())
         self._file = file
+        self._metrics.loaded("chat")
         seconds = time.perf_counter() - started
         log.info(
             "chat model %s loaded in %.1f s; its context is %d tokens (it was trained on %d)",
@@ -329,7 +337,6 @@ class Chat:
         if reason == "stop" and sequence.reader.num_calls:
             reason = "tool_calls"
         self._outbox.append((tally.job, Finish(sequence.index, reason)))
-        tally.num_completion_tokens += sequence.num_generated
         self._leave(sequence)
         if tally.num_open == 0:
             self._send()
@@ -341,9 +348,7 @@ class Chat:
         for job, item in self._outbox:
             try:
                 job.deliver(item)
-            except (
-                Exception
-            ):  # a receiver that breaks is one that has left, and no harm to the others
+            except Exception:  # who breaks has left, and does the others no harm
                 log.exception("an answer could not be delivered")
                 job.cancel()
         self._outbox.clear()
@@ -354,7 +359,9 @@ class Chat:
         if sequence.seq_id is not None:
             self._cache.end(sequence)
         sequence.sampler.close()
-        sequence.tally.num_open -= 1
+        sequence.tally.left(sequence.num_generated)
+        if sequence.tally.num_open == 0:
+            sequence.tally.count(self._metrics)
 
     def _drop_cancelled(self) -> None:
         for job in [job for job in self._jobs if job.cancelled]:

@@ -13,6 +13,7 @@ from engine_room.chat.logprobs import HeldLogprobs
 from engine_room.chat.reader import AnswerReader
 from engine_room.chat.turn import ChatResult, GenerationTurn, Item, ModelTurn, Text
 from engine_room.jobs import Job
+from engine_room.metrics import Metrics
 
 Tokens = NDArray[np.int32]
 
@@ -45,6 +46,7 @@ class Tally:
         """An answer to this prompt begins, so many tokens of which are there; the first one counts."""
         if self.begun_at is None:
             self.begun_at = time.perf_counter()
+            self.job.has_begun = True
         if prompt_index not in self.begun_prompts:
             self.begun_prompts.add(prompt_index)
             self.num_cached_tokens += num_cached_tokens
@@ -53,6 +55,25 @@ class Tally:
         """A token was drawn."""
         if self.first_token_at is None:
             self.first_token_at = time.perf_counter()
+
+    def left(self, num_completion_tokens: int) -> None:
+        """An answer is over, or was broken off, after so many tokens."""
+        self.num_open -= 1
+        self.num_completion_tokens += num_completion_tokens
+
+    def count(self, metrics: Metrics) -> None:
+        """Count what the job took, once none is open; nothing, if none was ever begun."""
+        if self.begun_at is None:
+            return
+        first_token_s = self.first_token_at and self.first_token_at - self.job.submitted_at
+        result = self.result()
+        metrics.wrote(
+            result.num_prompt_tokens,
+            result.num_cached_tokens,
+            result.num_completion_tokens,
+            first_token_s,
+            result.generation_s,
+        )
 
     def result(self) -> ChatResult:
         """The result of the job, once none is open."""

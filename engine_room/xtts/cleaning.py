@@ -34,7 +34,7 @@ LINE_START = re.compile(r"\s*(?:(?:#{1,6}|[>•·‣*+–—-])(?:\s+|$))*")
 LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()\s]*\)")
 EMPHASIS = re.compile(r"[*_`~|\\<>]+")
 # Read out as one number no longer one understands, and num2words fails on the longest of them.
-LONG_NUMBER = re.compile(r"\d{16,}")
+LONG_NUMBER = re.compile(r"\d{16,}|\d{1,3}(?:[.,]\d{3}){5,}(?!\d)")
 REPEATED = re.compile(r"([^\w\s])\1{3,}")
 
 
@@ -50,7 +50,7 @@ def cleaned(text: str, language: str) -> str:
     text = PICTURES.sub(_gap_for_picture, text)
     text = LINK.sub(r"\1", TAG.sub(_gap_for_tag, text))
     text = unicodedata.normalize("NFC", REPEATED.sub(r"\1\1\1", text))
-    text = LONG_NUMBER.sub(lambda number: " ".join(number[0]), text)
+    text = LONG_NUMBER.sub(lambda number: " ".join(filter(str.isdigit, number[0])), text)
     paragraphs = (_one_line(block, language) for block in re.split(r"\n *\n\s*", text))
     return "\n".join(filter(None, paragraphs))
 

@@ -1,14 +1,14 @@
 """XTTS's two heavy parts in forms that a CPU computes fast: the GPT as a GGUF, the vocoder as ONNX.
 
-Made once from the user's model, beside it and never touching it. Written from plain arrays; whoever has
-the model loaded hands them over.
+Made once from the user's model, beside it where that can be written, and never touching it. Written from
+plain arrays; whoever has the model loaded hands them over.
 """
 
 import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine_room.xtts.gpt import LAYER_NORM_EPSILON
+from engine_room.xtts.vocoder import Context
 
 log = logging.getLogger(__name__)
-RECIPE = 1  # raise it when what an earlier version made is to be made anew
+RECIPE = 2  # raise it when what an earlier version made is to be made anew
 GPT_FILE, VOCODER_FILE, NOTE_FILE = "gpt.gguf", "vocoder.onnx", "made-from.json"
 NUM_WORDS = 32  # of the vocabulary that means nothing; quantised rows come in blocks of 32
 
@@ -42,6 +43,20 @@ def is_made(folder: Path, source: MadeFrom) -> bool:
     return note == asdict(source) and all(
         (folder / name).is_file() for name in (GPT_FILE, VOCODER_FILE)
     )
+
+
+def make_in_one(places: Sequence[Path], source: MadeFrom, write: Callable[[Path], None]) -> Path:
+    """Have `write` fill the first of the folders that takes it; which one. Raises OSError that says of each
+    why it does not."""
+    refusals = []
+    for folder in places:
+        try:
+            make(folder, source, write)
+        except OSError as error:
+            refusals.append(f"{folder} ({error.strerror or error})")
+        else:
+            return folder
+    raise OSError(" nor ".join(refusals))
 
 
 def make(folder: Path, source: MadeFrom, write: Callable[[Path], None]) -> None:
@@ -153,9 +168,13 @@ class OnnxVocoder:
         self._session: Any = onnxruntime.InferenceSession(path, options, providers=providers)
 
     def __call__(
-        self, frames: NDArray[np.float32], speaker: NDArray[np.float32]
+        self, frames: NDArray[np.float32], speaker: NDArray[np.float32], context: Context
     ) -> NDArray[np.float32]:
         """See `vocoder.Network`."""
-        inputs = {"frames": frames.T[None], "speaker": speaker.reshape(1, -1, 1)}
-        samples: NDArray[np.float32] = self._session.run(None, inputs)[0].reshape(-1)
+        inputs = {
+            "frames": frames.T[None],
+            "speaker": speaker.reshape(1, -1, 1),
+            "context": np.array(context, np.int64),
+        }
+        samples: NDArray[np.float32] = self._session.run(None, inputs)[0]
         return samples

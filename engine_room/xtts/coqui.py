@@ -21,15 +21,25 @@ from engine_room.errors import Unavailable
 from engine_room.xtts.conversion import GptShape, write_gguf
 from engine_room.xtts.folder import CONFIG, SPEAKERS, VOCABULARY, XttsFolder
 from engine_room.xtts.gpt import Conditioning, Floats, Gpt, Tables
+from engine_room.xtts.numbers import digit_by_digit
 from engine_room.xtts.sampling import AudioSampling
+from engine_room.xtts.vocoder import Context
+from engine_room.xtts.vocoder_torch import WindowedVocoder
 
 # Reference sound that shapes a voice, and the stretches it is averaged over, in seconds. More than the
 # library's defaults of 6 and 6, as its own documentation advises.
 CONDITIONING_S, CONDITIONING_CHUNK_S = 30, 6
+# What num2words raises, by language, on numbers that are too large or too odd for it.
+UNREAD = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 class _Xtts(library.Xtts):  # type: ignore[misc]
     """The library's model, which rewrites the checkpoints of 2023 when it loads them; this does not."""
+
+    @property
+    def device(self) -> Any:
+        """Where the library computes voices: not always where the vocoder is, whose device it takes."""
+        return self.gpt.text_embedding.weight.device
 
     def _load_checkpoint(self, model_path: Path) -> dict[str, Any]:
         try:
@@ -53,9 +63,17 @@ class CoquiXtts:
     others do.
     """
 
-    def __init__(self, folder: XttsFolder, device: str = "cpu", with_gpt: bool = False) -> None:
+    def __init__(
+        self,
+        folder: XttsFolder,
+        device: str = "cpu",
+        with_gpt: bool = False,
+        gpt_dtype: str = "float32",
+    ) -> None:
         self._folder = folder
         self._device = device
+        # Before macOS 15.1, MPS has no convolution over more than 65,536 samples, as a clip's is.
+        self._voice_device = "cpu" if device == "mps" else device
         try:
             self._config = XttsConfig()
             self._config.load_json(folder.path / CONFIG)
@@ -74,12 +92,17 @@ class CoquiXtts:
         if missing:
             raise _broken(folder, f"it has no {missing[0]} and {len(missing) - 1} more")
         torch.nn.Module.eval(self._model)  # the library's own would build its generator, too
-        self._model.to(device)
-        for module in self._model.hifigan_decoder.waveform_decoder.modules():
-            if parametrize.is_parametrized(
-                module, "weight"
-            ):  # weight norm, of use in training only
+        gpt, vocoder = self._model.gpt.gpt, self._model.hifigan_decoder.waveform_decoder
+        gpt.to(getattr(torch, gpt_dtype))
+        gpt.wpe = _no_positions
+        self._model.to(self._voice_device)
+        for part in (gpt, vocoder):
+            part.to(device)
+        for module in vocoder.modules():
+            # Weight norm, of use in training only.
+            if parametrize.is_parametrized(module, "weight"):
                 parametrize.remove_parametrizations(module, "weight")
+        self._vocoder: Any = WindowedVocoder(vocoder)
 
     @property
     def languages(self) -> list[str]:
@@ -144,14 +167,19 @@ class CoquiXtts:
 
     def text_tokens(self, text: str, language: str) -> list[int]:
         """The tokens of a piece of text, numbers and abbreviations spelled out."""
-        tokens: list[int] = self._model.tokenizer.encode(text.strip().lower(), language)
+        text = text.strip().lower()
+        tokens: list[int]
+        try:
+            tokens = self._model.tokenizer.encode(text, language)
+        except UNREAD:
+            tokens = self._model.tokenizer.encode(digit_by_digit(text), language)
         return tokens
 
     def conditioning(self, clips: Sequence[Sound]) -> Conditioning:
         """What makes the voice in the clips. A second or two for 30 s of sound on a CPU."""
         speakers, waves = [], []
         for clip in clips:
-            wave = torch.from_numpy(clip.samples)[None].to(self._device)
+            wave = torch.from_numpy(clip.samples)[None].to(self._voice_device)
             speakers.append(self._model.get_speaker_embedding(wave, clip.rate_hz))
             waves.append(wave)
         latents = self._model.get_gpt_cond_latents(
@@ -193,16 +221,17 @@ class CoquiXtts:
     def write_vocoder(self, path: Path) -> None:
         """The vocoder's network as ONNX; see `vocoder.Network`."""
         width = self._model.args.decoder_input_dim
-        example = (torch.zeros(1, width, 16), torch.zeros(1, 512, 1))
+        num_frames = 2 * self._vocoder.num_context_frames + 1
+        example = (torch.zeros(1, width, num_frames), torch.zeros(1, 512, 1), torch.ones(2).long())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that this exporter is the older one
             torch.onnx.export(
-                _Vocoder(self._model.hifigan_decoder.waveform_decoder).cpu(),
+                self._vocoder.cpu(),
                 example,
                 path,
-                input_names=["frames", "speaker"],
+                input_names=["frames", "speaker", "context"],
                 output_names=["samples"],
-                dynamic_axes={"frames": {2: "frames"}, "samples": {2: "samples"}},
+                dynamic_axes={"frames": {2: "frames"}, "samples": {0: "samples"}},
                 opset_version=17,
                 dynamo=False,  # the newer exporter needs two more packages
             )
@@ -213,50 +242,60 @@ class CoquiXtts:
 
         return TorchGpt(self._model.gpt.gpt, num_sequences, num_positions)
 
-    def vocode(self, frames: Floats, speaker: Floats) -> Floats:
+    def vocode(self, frames: Floats, speaker: Floats, context: Context) -> Floats:
         """A `vocoder.Network` in torch."""
-        decoder = self._model.hifigan_decoder.waveform_decoder
         with torch.inference_mode():
             x = torch.from_numpy(frames.T[None].copy()).to(self._device)
             g = torch.from_numpy(speaker.reshape(1, -1, 1)).to(self._device)
-            return _array(decoder(x, g=g).reshape(-1))
+            # The context is of sizes, which are not the device's.
+            return _array(self._vocoder(x, g, torch.tensor(context, dtype=torch.int64)))
 
     def drop_heavy_parts(self) -> None:
         """Free what runs elsewhere from now on."""
         self._state = {}
         self._model.hifigan_decoder.waveform_decoder = None
+        self._vocoder = None
 
     def close(self) -> None:
         """Free the memory; it is not to be used any more."""
         self._state = {}
-        del self._model
-        if self._device == "cuda":
+        del self._model, self._vocoder
+        if self._device.startswith("cuda"):
             torch.cuda.empty_cache()
-
-
-class _Vocoder(torch.nn.Module):
-    """The network with its inputs in order, as the exporter wants it."""
-
-    def __init__(self, decoder: torch.nn.Module) -> None:
-        super().__init__()
-        self.decoder = decoder
-
-    def forward(self, frames: torch.Tensor, speaker: torch.Tensor) -> Any:
-        return self.decoder(frames, g=speaker)
 
 
 def best_device(asked: str) -> str:
     """The torch device for a setting: "auto" is a CUDA GPU, else the CPU. Raises Unavailable."""
+    if asked == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, number = asked.partition(":")
     there = {
         "cpu": True,
-        "cuda": torch.cuda.is_available(),
+        "cuda": torch.cuda.device_count() > int(number or 0),
         "mps": torch.backends.mps.is_available(),
     }
-    if asked == "auto":
-        return "cuda" if there["cuda"] else "cpu"
-    if not there[asked]:
+    if not there[kind]:
         raise Unavailable(f"There is no {asked} device for XTTS.", "Set XTTS_DEVICE=auto.")
     return asked
+
+
+def best_dtype(asked: str, device: str) -> str:
+    """The GPT's dtype for a setting. Raises Unavailable.
+
+    On CUDA "auto" is float16: half the memory, and nearer to float32 than bfloat16 (30 layers of random
+    weights: cosine 0.999999 and 0.9999), on all GPUs. Whatever is not the GPT stays float32.
+    """
+    is_cuda = device.startswith("cuda")
+    if asked == "auto":
+        return "float16" if is_cuda else "float32"
+    if is_cuda and asked == "bfloat16" and not torch.cuda.is_bf16_supported(False):
+        raise Unavailable("This GPU does not compute in bfloat16.", "Set XTTS_DTYPE=float16.")
+    return asked
+
+
+def _no_positions(_: torch.Tensor) -> torch.Tensor:
+    """A zero that leaves the dtype of what it is added to; the library's zeros would make it float32."""
+    return torch.zeros(())
 
 
 def _array(tensor: torch.Tensor) -> Floats:

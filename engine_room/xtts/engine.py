@@ -20,6 +20,7 @@ import psutil
 from engine_room.cores import Cores
 from engine_room.errors import ApiError, InternalError, ShuttingDown, Unavailable
 from engine_room.jobs import Done, Engine, Failed, Inbox, Job, Serve, Status
+from engine_room.metrics import Metrics, Remedy
 from engine_room.recordings import Recordings
 from engine_room.settings import Settings
 from engine_room.xtts.folder import XttsFolder, default_folder
@@ -27,7 +28,7 @@ from engine_room.xtts.gpt import MAX_BATCH_POSITIONS, Floats, Span
 from engine_room.xtts.guard import Fault, is_one_breath, mended, tail_begin
 from engine_room.xtts.languages import language_of
 from engine_room.xtts.model import NUM_VOCODERS, XttsModel
-from engine_room.xtts.narration import Narration, Sentence, Speaking
+from engine_room.xtts.narration import MAX_LATENTS, Narration, Sentence, Speaking, enough_after
 from engine_room.xtts.pace import expected, max_audio_tokens
 from engine_room.xtts.places import Places
 from engine_room.xtts.readiness import cloning_status
@@ -40,31 +41,25 @@ from engine_room.xtts.vocoder import VocoderStream
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 PART = "cloning"
-# Latents that are vocoded together: the first of a stream early, later ones more and more, for then they
-# cost less; a share of what the listener has had, who runs out of sound meanwhile otherwise.
-FIRST_LATENTS, MIN_LATENTS, MAX_LATENTS = 10, 8, 48
-SHARE_OF_HEARD = 0.3
 MAX_OPEN = 64  # requests that take turns; the others wait in the inbox
 
 
 def cloning_engine(
-    settings: Settings, recordings: Recordings, cores: Cores | None = None
+    settings: Settings,
+    recordings: Recordings,
+    cores: Cores | None = None,
+    metrics: Metrics | None = None,
 ) -> Engine[XttsTurn]:
     """The engine, not yet open. It is ready without a model: that is loaded at the first turn."""
 
     def load() -> Serve[XttsTurn]:
-        cloning = Cloning(settings, recordings, cores, partial(setattr, engine, "status"))
+        cloning = Cloning(settings, recordings, cores, partial(setattr, engine, "status"), metrics)
         if settings.xtts_at_start and cloning_status(settings).state == "ready":
             cloning.use(default_folder(settings.models_dir))
         return cloning.serve
 
     engine = Engine("voice cloning", load, settings.max_queued)
     return engine
-
-
-def enough_after(num_latents: int) -> float:
-    """How many latents a stream's next sound is made of, after so many."""
-    return min(max(MIN_LATENTS, SHARE_OF_HEARD * num_latents), MAX_LATENTS)
 
 
 class Cloning:
@@ -76,11 +71,14 @@ class Cloning:
         recordings: Recordings,
         cores: Cores | None = None,
         report: Callable[[Status], None] = lambda status: None,
+        metrics: Metrics | None = None,
     ) -> None:
         self._settings = settings
         self._report = report
         self._recordings = recordings
         self._cores = cores or Cores()
+        self._metrics = metrics or Metrics()
+        self._metrics.expect_faults(fault.name for fault in Fault)
         self._model: XttsModel | None = None
         self._inbox: Inbox[XttsTurn]
         self._jobs: deque[Job[XttsTurn]] = deque()
@@ -102,6 +100,7 @@ class Cloning:
             self._report(Status("unavailable", error.reason, error.mend))
             raise
         self._report(Status("ready"))
+        self._metrics.loaded("voice_cloning")
         self._model = model
         self._places = Places(model.gpt, model.num_voice_ids, self._decoded)
         return model
@@ -232,6 +231,7 @@ class Cloning:
                 expected(piece.text, language),
                 is_one_breath(piece.text),
                 piece.pause_s,
+                len(piece.text),
             )
 
         texts = pieces(turn.text, language, lambda text: len(tokens(text)), model.max_text_tokens)
@@ -252,22 +252,19 @@ class Cloning:
     def _begin(self, narration: Narration) -> None:
         """Give its next sentence a place, the voice in it already."""
         sentence, seed, is_retry = narration.next_sentence()
-        model = self._loaded
+        model, turn = self._loaded, narration.job.turn
         utterance = Utterance(
             model.tables,
             narration.conditioning,
             sentence.tokens,
-            AudioSampler(model.sampling, seed, model.tables.start_audio),
+            AudioSampler(turn.sampling.of(model.sampling), seed, model.tables.start_audio),
             sentence.max_audio_tokens,
         )
         utterance.seq_id = self._places.take(narration.voice_key, narration.conditioning)
         utterance.skip(len(narration.conditioning.latents))
-        speed = narration.job.turn.speed
-        stretches = model.stretches if speed == 1 else (1 / speed, *model.stretches)
+        stretches = model.stretches if turn.speed == 1 else (1 / turn.speed, *model.stretches)
         vocoder = VocoderStream(model.network, narration.conditioning.speaker, stretches)
-        narration.speaking = Speaking(
-            sentence, seed, utterance, vocoder, FIRST_LATENTS, is_retry=is_retry
-        )
+        narration.speaking = Speaking(sentence, seed, utterance, vocoder, is_retry=is_retry)
 
     def _decoded(self, spans: Sequence[Span]) -> Floats:
         with self._cores.working(PART):
@@ -330,7 +327,7 @@ class Cloning:
         """A sentence with a fault is said once more, otherwise, if nobody has heard any of it."""
         if fault is None or speaking.is_retry or speaking.num_sent:
             return False
-        log.info("a sentence in the voice %s %s: again", narration.job.turn.voice.id, fault.value)
+        self._note(narration, fault, "said again")
         narration.say_again()
         return True
 
@@ -343,19 +340,29 @@ class Cloning:
         if tail is not None and self._said_again(narration, speaking, fault):
             return
         if fault:
-            what = "left as it is" if fault is Fault.TOO_SHORT else "cut"
-            name = narration.job.turn.voice.id
-            log.warning("a sentence in the voice %s %s: %s", name, fault.value, what)
-        narration.end_sentence(mended(sound, rate_hz, fault, tail))
+            self._note(narration, fault, "left as it is" if fault is Fault.TOO_SHORT else "cut")
+        sound = mended(sound, rate_hz, fault, tail)
+        self._metrics.spoke("voice_cloning", speaking.sentence.num_chars, len(sound) / rate_hz)
+        narration.end_sentence(sound)
         if not narration.has_more:
             self._finish(narration)
 
+    def _note(self, narration: Narration, fault: Fault, remedy: Remedy) -> None:
+        level = logging.INFO if remedy == "said again" else logging.WARNING
+        voice = narration.job.turn.voice.id
+        log.log(level, "a sentence in the voice %s %s: %s", voice, fault.value, remedy)
+        self._metrics.found_fault(fault.name, remedy)
+
     def _finish(self, narration: Narration) -> None:
         self._narrations.remove(narration)
+        if self._tried(narration.job, partial(self._finished, narration)):
+            self._inbox.end(narration.job, Done())
+
+    def _finished(self, narration: Narration) -> bool:
         turn = narration.job.turn
         data = narration.finish()
         self._recordings.keep(data, turn.voice.id, turn.text, turn.format_name)
-        self._inbox.end(narration.job, Done())
+        return True
 
     def _release(self, speaking: Speaking) -> None:
         """Give the place in the GPT back; once more does no harm."""

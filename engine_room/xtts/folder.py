@@ -29,8 +29,12 @@ class XttsFolder:
 
     @property
     def converted(self) -> Path:
-        """Where the parts of it that were converted for a CPU are."""
+        """Where the parts of it that were converted for a CPU are, unless it cannot be written."""
         return self.path / "converted"
+
+    def places_of_converted(self, models_dir: Path, sha256: str) -> tuple[Path, Path]:
+        """Where they may be: in the folder itself, else in the server's own, under the checkpoint's hash."""
+        return self.converted, models_dir / ".converted" / sha256[:16]
 
     @property
     def missing(self) -> list[str]:

@@ -26,7 +26,12 @@ class TorchGpt:
         """See `Gpt`; the threads are torch's, where it computes on a CPU."""
         torch.set_num_threads(num_threads)
         with torch.inference_mode():
-            return np.stack([self._hidden(span) for span in spans])
+            hidden = np.stack([self._hidden(span) for span in spans])
+        if not np.isfinite(hidden).all():
+            raise RuntimeError(
+                f"XTTS's GPT leaves what {self._model.dtype} holds; set XTTS_DTYPE=float32"
+            )
+        return hidden
 
     def _hidden(self, span: Span) -> Floats:
         cache = self._caches.setdefault(span.seq_id, DynamicCache())

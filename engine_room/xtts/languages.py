@@ -4,6 +4,7 @@ Knows no model: how a text becomes tokens is not told here.
 """
 
 import re
+import unicodedata
 from collections import Counter
 from dataclasses import dataclass
 
@@ -118,6 +119,21 @@ def language_of(text: str, asked: str, voice_language: str, default: str) -> str
         if code := language_code(name):
             return code
     return _looks_like(text[:MAX_CHARS_TO_TELL]) or "en"
+
+
+def check_script(text: str) -> None:
+    """Raise InvalidRequest for a text all of whose letters are foreign to every language here, as Thai is;
+    XTTS has no tokens for them, and would make noise."""
+    letter = next((char for char in text if char.isalpha()), "")
+    is_spoken = any(script.search(text) for script in SCRIPTS.values())
+    if letter and not is_spoken and not any(map(str.isdigit, text)):
+        known = ", ".join(language.name for language in LANGUAGES.values())
+        raise InvalidRequest(
+            f"input is written in letters that no cloned voice speaks, such as {quoted(letter)} "
+            f"({unicodedata.name(letter, 'unnamed')}); the languages are: {known}.",
+            param="input",
+            code="unsupported_language",
+        )
 
 
 def _looks_like(text: str) -> str:

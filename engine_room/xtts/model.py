@@ -1,29 +1,30 @@
 """An XTTS model in memory: its GPT, vocoder, voices and tokenizer, on the device there is.
 
 On a CPU the GPT runs in llama.cpp and the vocoder in ONNX Runtime, from files converted once and kept beside
-the user's own; on a GPU both run in torch. `conditioning` and `text_tokens` belong to one thread, `gpt` to
-another, `network` to those of `vocoders`.
+the user's own, or, where that cannot be written, among the server's; on a GPU both run in torch.
+`conditioning` and `text_tokens` belong to one thread, `gpt` to another, `network` to those of `vocoders`.
 """
 
 import logging
+import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from engine_room.clips import prepared
+from engine_room.clips import MAX_CLIPS, references
 from engine_room.clones import ClonedVoice
 from engine_room.errors import InvalidRequest, Unavailable
 from engine_room.folders import sha256_of
 from engine_room.settings import Settings
-from engine_room.xtts.conditioning import ConditioningCache
+from engine_room.xtts.conditioning import CONDITIONING, ConditioningCache
 from engine_room.xtts.conversion import (
     GPT_FILE,
     VOCODER_FILE,
     MadeFrom,
     OnnxVocoder,
     is_made,
-    make,
+    make_in_one,
 )
 from engine_room.xtts.folder import XttsFolder
 from engine_room.xtts.gpt import Conditioning, Gpt
@@ -36,6 +37,8 @@ NUM_VOICE_IDS = 4  # voices whose conditioning positions stay in the GPT
 # Positions for one sentence: more than nearly all take, so that as many as may speak at once find room.
 SENTENCE_POSITIONS = 640
 Progress = Callable[[str], None]
+# What Apple's MPS cannot compute, the CPU does. Read when torch loads, which is later.
+os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
 
 
 class XttsModel:
@@ -45,14 +48,15 @@ class XttsModel:
     def __init__(
         self, folder: XttsFolder, settings: Settings, num_threads: int, progress: Progress
     ) -> None:
-        from engine_room.xtts.coqui import CoquiXtts, best_device
+        from engine_room.xtts.coqui import CoquiXtts, best_device, best_dtype
 
         started = time.perf_counter()
         self.folder = folder
         self.device = best_device(settings.xtts_device)
         on_cpu = self.device == "cpu"
         progress("its model is being loaded")
-        self._coqui = CoquiXtts(folder, self.device, with_gpt=not on_cpu)
+        dtype = best_dtype(settings.xtts_dtype, self.device)
+        self._coqui = CoquiXtts(folder, self.device, with_gpt=not on_cpu, gpt_dtype=dtype)
         self.tables = self._coqui.tables()
         self.sampling = self._coqui.sampling
         self.stretches = self._coqui.stretches
@@ -76,21 +80,24 @@ class XttsModel:
         self.gpt: Gpt
         self.network: Network
         if on_cpu:
-            self._convert(sha256, settings.xtts_gpt_type, progress)
-            self._open_converted(num_sequences, num_positions)
+            source = MadeFrom(sha256, settings.xtts_gpt_type)
+            places = folder.places_of_converted(settings.models_dir, sha256)
+            converted = self._converted(source, places, progress)
+            self._open_converted(converted, num_sequences, num_positions)
         else:
             self.gpt = self._coqui.torch_gpt(num_sequences, num_positions)
             self.network = self._coqui.vocode
         self._cache = ConditioningCache(
-            settings.voice_clones_dir / ".conditioning", sha256, self._computed
+            settings.voice_clones_dir / CONDITIONING, sha256, self._computed
         )
         seconds = time.perf_counter() - started
         log.info("XTTS model %s loaded on %s in %.1f s", folder.id, self.device, seconds)
 
-    def _convert(self, sha256: str, gpt_type: str, progress: Progress) -> None:
-        source = MadeFrom(sha256, gpt_type)
-        if is_made(self.folder.converted, source):
-            return
+    def _converted(self, source: MadeFrom, places: Sequence[Path], progress: Progress) -> Path:
+        """The one of the places where the converted parts are, made now if they are nowhere."""
+        for place in places:
+            if is_made(place, source):
+                return place
         num_layers = self._coqui.num_layers
 
         def on_layer(layer: int) -> None:
@@ -99,25 +106,25 @@ class XttsModel:
             )
 
         def write(partial: Path) -> None:
-            self._coqui.write_gpt(partial / GPT_FILE, gpt_type, on_layer)
+            self._coqui.write_gpt(partial / GPT_FILE, source.gpt_type, on_layer)
             progress("its vocoder is being converted for this CPU")
             self._coqui.write_vocoder(partial / VOCODER_FILE)
 
         log.info("converting %s for this CPU, this one time", self.folder.checkpoint)
         try:
-            make(self.folder.converted, source, write)
+            return make_in_one(places, source, write)
         except OSError as error:
             raise Unavailable(
-                f"The XTTS model cannot be converted into {self.folder.converted}: {error}.",
-                f"Make {self.folder.path} writable, with 0.6 GB free.",
+                f"The XTTS model cannot be converted for this CPU, neither into {error}.",
+                f"Make {places[0].parent} or {places[1].parent.parent} writable, with 0.6 GB free.",
             ) from error
 
-    def _open_converted(self, num_sequences: int, num_positions: int) -> None:
+    def _open_converted(self, converted: Path, num_sequences: int, num_positions: int) -> None:
         from engine_room.xtts.gpt_llama import LlamaGpt
 
         self._coqui.drop_heavy_parts()
-        self.gpt = LlamaGpt(self.folder.converted / GPT_FILE, num_sequences, num_positions)
-        self.network = OnnxVocoder(self.folder.converted / VOCODER_FILE, self.num_vocoder_threads)
+        self.gpt = LlamaGpt(converted / GPT_FILE, num_sequences, num_positions)
+        self.network = OnnxVocoder(converted / VOCODER_FILE, self.num_vocoder_threads)
 
     def check_speaks(self, language: str) -> None:
         """Raise InvalidRequest unless this model was trained on the language; fine-tuned ones have fewer."""
@@ -131,7 +138,7 @@ class XttsModel:
     def conditioning(self, voice: ClonedVoice | StudioVoice) -> Conditioning:
         """What makes a voice. Raises InvalidRequest, InvalidAudio."""
         if isinstance(voice, ClonedVoice):
-            return self._cache.of(voice.paths)
+            return self._cache.of(voice.paths[:MAX_CLIPS])
         if voice.id not in self.speakers:
             raise InvalidRequest(
                 f"{self.folder.id} has no speaker {voice.id!r}.",
@@ -141,7 +148,7 @@ class XttsModel:
         return self.speakers[voice.id]
 
     def _computed(self, clips: Sequence[Path]) -> Conditioning:
-        return self._coqui.conditioning([prepared(clip) for clip in clips])
+        return self._coqui.conditioning(references(clips))
 
     def text_tokens(self, text: str, language: str) -> list[int]:
         """The tokens of a piece of text."""

@@ -18,6 +18,10 @@ from engine_room.xtts.turn import XttsTurn
 from engine_room.xtts.utterance import Utterance
 from engine_room.xtts.vocoder import VocoderStream
 
+# Latents that are vocoded together: the first of a stream early, later ones more and more, for then they
+# cost less; a share of what the listener has had, who runs out of sound meanwhile otherwise.
+FIRST_LATENTS, MIN_LATENTS, MAX_LATENTS = 10, 8, 48
+SHARE_OF_HEARD = 0.3
 # A sentence begins and ends in silence or nearly so; a ramp of this length keeps what is left from clicking.
 RAMP_S = 0.005
 RETRY_SEED = 1_000_003  # added to a sentence's seed when it is said again
@@ -26,13 +30,14 @@ RETRY_SEED = 1_000_003  # added to a sentence's seed when it is said again
 @dataclass(frozen=True, slots=True)
 class Sentence:
     """A piece of the text as the GPT gets it: its tokens, how many audio tokens it may take, how long that
-    should be, whether it has no pause in it, and the silence after it."""
+    should be, whether it has no pause in it, the silence after it, and how many characters it was."""
 
     tokens: list[int]
     max_audio_tokens: int
     expected: Expected
     is_one_breath: bool
     pause_s: float
+    num_chars: int
 
 
 @dataclass(slots=True)
@@ -43,7 +48,7 @@ class Speaking:
     seed: int
     utterance: Utterance
     vocoder: VocoderStream
-    num_enough: float  # latents that are to be made sound together
+    num_enough: float = FIRST_LATENTS  # latents that are to be made sound together
     num_latents: int = 0  # that are sound
     sounds: list[Floats] = field(default_factory=list)
     num_sent: int = 0  # samples that were sent on the way
@@ -56,6 +61,11 @@ class Speaking:
         """What its length says is wrong with it, once it is over."""
         seconds = self.num_latents * TOKEN_S
         return length_fault(seconds, self.sentence.expected, self.utterance.has_ended)
+
+
+def enough_after(num_latents: int) -> float:
+    """How many latents a stream's next sound is made of, after so many."""
+    return min(max(MIN_LATENTS, SHARE_OF_HEARD * num_latents), MAX_LATENTS)
 
 
 class Narration:
@@ -107,6 +117,7 @@ class Narration:
 
     def next_sentence(self) -> tuple[Sentence, int, bool]:
         """The sentence to begin now, the seed for it, and whether it is said again."""
+        self.job.has_begun = True
         retry_seed, self._retry_seed = self._retry_seed, None
         if retry_seed is not None:
             return self._sentences.popleft(), retry_seed, True

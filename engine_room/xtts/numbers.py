@@ -30,6 +30,7 @@ ODD_ORDINAL = re.compile(r"(?<![\d.,])(0+|\d{7,})(?=[^\W\d_]|[ºª°])")
 LONG_DOTTED = re.compile(r"(\d{7,})\.(?=\d)")
 # Python writes such a fraction as 1e-05, which num2words does not read.
 TINY_FRACTION = re.compile(r"(?<=\d)([.,])(0{4,}\d*)")
+DIGITS = re.compile(r"\d(?:[\d.,:/-]*\d)?")
 # num2words knows no Hindi at all.
 HINDI_NUMBER = re.compile(r"(\d{1,3}(?:,\d{2,3})*,\d{3}(?!\d)|\d+)(?:\.(\d+))?")
 HINDI = (
@@ -66,6 +67,11 @@ def readable(text: str, language: str) -> str:
         text = LONG_DOTTED.sub(r"\1, ", text)
     text = TINY_FRACTION.sub(lambda found: f"{found[1]} {' '.join(found[2])}", text)
     return ODD_ORDINAL.sub(r"\1 ", text)
+
+
+def digit_by_digit(text: str) -> str:
+    """The text without numbers of more than a digit, for cleaners that fail on what nobody foresaw."""
+    return DIGITS.sub(lambda found: f" {' '.join(filter(str.isdigit, found[0]))} ", text)
 
 
 def _number_in_hindi(number: re.Match[str]) -> str:

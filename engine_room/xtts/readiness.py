@@ -14,7 +14,10 @@ from engine_room.xtts.folder import (
     XttsFolder,
     default_folder,
 )
+from engine_room.xtts.licence import COMMAND, SETTING
 
+# OpenAI's name for better speech: studio speakers where there is an XTTS model, else the fast voices.
+HIGH_QUALITY = "tts-1-hd"
 FILES = f"{CONFIG}, {CHECKPOINTS[0]}, {VOCABULARY} and {SPEAKERS}"
 
 
@@ -44,10 +47,20 @@ def cloning_status(settings: Settings, folder: XttsFolder | None = None) -> Stat
             "unavailable",
             "XTTS is under the Coqui Public Model License (non-commercial use only), and nobody has said "
             "that they agree to it.",
-            "Read it (https://coqui.ai/cpml), and start with --accept-xtts-license, or set "
-            "ACCEPT_XTTS_LICENSE=true.",
+            f"Read and answer it with: {COMMAND} (or start with --accept-xtts-license, or set "
+            f"{SETTING}=true).",
         )
     return Status("ready")
+
+
+def standard_folder(model: str, settings: Settings) -> XttsFolder | None:
+    """The XTTS model whose studio speakers speak for OpenAI's voices, by OpenAI's name for a speech model;
+    None where the fast voices do."""
+    folder = default_folder(settings.models_dir)
+    if settings.speech_engine == "xtts":
+        return folder
+    is_better = model == HIGH_QUALITY and cloning_status(settings, folder).state == "ready"
+    return folder if is_better else None
 
 
 def check_ready(settings: Settings, folder: XttsFolder, voice: str) -> None:

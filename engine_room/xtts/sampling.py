@@ -3,7 +3,7 @@
 The order is that of transformers' `generate`: repetition penalty, temperature, top-k, top-p.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ Floats = NDArray[np.float32]
 # The library feeds its GPT made-up ids for the part of a prompt that is no audio token, all of them this
 # one; the repetition penalty sees them, and so it does here.
 PROMPT_TOKEN = 1
+LEAST_TEMPERATURE = 1e-3  # below it there is no chance left, and soon no number either
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,21 @@ class AudioSampling:
     top_k: int = 50
     top_p: float = 0.85
     repetition_penalty: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingChanges:
+    """What a request wants otherwise than its model's config has it; None: as there."""
+
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    repetition_penalty: float | None = None
+
+    def of(self, own: AudioSampling) -> AudioSampling:
+        """The model's own sampling with these changes."""
+        wanted = {name: value for name, value in asdict(self).items() if value is not None}
+        return replace(own, **wanted)
 
 
 class AudioSampler:
@@ -39,7 +55,7 @@ class AudioSampler:
         seen = np.fromiter(self._seen, np.intp)
         penalty = sampling.repetition_penalty
         scores[seen] = np.where(scores[seen] < 0, scores[seen] * penalty, scores[seen] / penalty)
-        if sampling.temperature <= 0:
+        if sampling.temperature < LEAST_TEMPERATURE:
             token = int(np.argmax(scores))
         else:
             token = self._drawn(scores / sampling.temperature)
@@ -53,8 +69,9 @@ class AudioSampler:
         chances = np.exp(scores[likeliest] - scores[likeliest[0]])
         chances /= chances.sum()
         if self._sampling.top_p < 1:
-            # The token that reaches the sum is kept, as is the first.
+            # The token that reaches the sum is kept, as is the first, even at a top_p of 0.
             before = np.cumsum(chances) - chances
             kept = before < self._sampling.top_p
+            kept[0] = True
             likeliest, chances = likeliest[kept], chances[kept] / chances[kept].sum()
         return int(self._rng.choice(likeliest, p=chances))

@@ -4,6 +4,7 @@ Their names are read without torch, so that they can be listed before any model 
 """
 
 import pickle
+import stat
 import zipfile
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -40,8 +41,10 @@ class StudioVoice:
 
 def studio_speaker(name: str, voice_clones_dir: Path) -> str:
     """The studio speaker for one of OpenAI's voice names: by the user's own map, else by ours."""
-    try:
-        lines = (voice_clones_dir / MAP_FILE).read_text("utf-8").splitlines()
+    path = voice_clones_dir / MAP_FILE
+    try:  # a link may lead out of the folder, a pipe would be waited for
+        is_file = stat.S_ISREG(path.lstat().st_mode)
+        lines = path.read_text("utf-8").splitlines() if is_file else []
     except (OSError, UnicodeDecodeError):
         lines = []
     own = {

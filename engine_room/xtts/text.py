@@ -21,7 +21,7 @@ from engine_room.xtts.cleaning import (
     cleaned,
     has_words,
 )
-from engine_room.xtts.languages import LANGUAGES
+from engine_room.xtts.languages import LANGUAGES, check_script
 from engine_room.xtts.numbers import readable
 
 # A token more than the model's 402 would fail; the library's own cleaners may add one at each end.
@@ -126,11 +126,12 @@ def pieces(
     the others are filled. Nothing that has a letter or a digit is lost.
 
     `language` is a code of LANGUAGES. `num_tokens` is asked about texts as `spoken` makes them.
-    Raises NothingToSay at once, not at the first piece.
+    Raises NothingToSay, InvalidRequest at once, not at the first piece.
     """
     plain = cleaned(text, language)
     if not has_words(plain):
         raise NothingToSay
+    check_script(plain)
     limit = _Limit(language, LANGUAGES[language].max_chars, num_tokens, max_tokens)
     return _with_pauses_between(_pieces(plain, limit))
 

@@ -1,9 +1,10 @@
 """What the XTTS engine is asked: a text to be spoken in somebody's voice."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from engine_room.clones import ClonedVoice
 from engine_room.xtts.folder import XttsFolder
+from engine_room.xtts.sampling import SamplingChanges
 from engine_room.xtts.studio import StudioVoice as StudioVoice
 
 
@@ -21,3 +22,4 @@ class XttsTurn:
     format_name: str
     stream: bool
     seed: int = -1
+    sampling: SamplingChanges = field(default_factory=SamplingChanges)

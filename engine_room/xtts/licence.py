@@ -1,0 +1,48 @@
+"""XTTS's licence: what it says in words, and asking whether the user agrees to it.
+
+Asked on a terminal by a command of its own, never by the server, which must start without anybody there.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from engine_room.settings import ENV_FILE, keep_setting
+
+SETTING = "ACCEPT_XTTS_LICENSE"
+COMMAND = f"{sys.executable} openai_api.py xtts-license"
+TERMS = """\
+XTTS, the model that speaks in cloned voices, is under the Coqui Public Model License 1.0.0. In short:
+
+- Only non-commercial use is allowed, of the model and of the speech it makes: personal, for study, research,
+  testing or hobby. Whatever earns money, directly or not, is commercial.
+- Whoever gets a copy of the model or of its speech from you must get this licence too, or its address.
+
+The licence itself is what counts: https://coqui.ai/cpml (also LICENSE.txt of coqui/XTTS-v2 on Hugging Face).
+"""
+
+
+def ask(env_file: Path = ENV_FILE) -> int:
+    """Show the licence, ask on the terminal, and keep the answer for the server's next start. The exit code:
+    0 when they agree, 1 when they do not, could not be asked, or the answer could not be kept."""
+    print(TERMS)
+    if not sys.stdin.isatty():
+        print(
+            f"To agree without a terminal: set {SETTING}=true in the environment or in {env_file}."
+        )
+        return 1
+    try:
+        agrees = input("Do you agree to it? [y/N] ").strip().lower() in ("y", "yes")
+    except (EOFError, KeyboardInterrupt):
+        print("\nNothing was changed.")
+        return 1
+    try:
+        keep_setting(SETTING, str(agrees).lower(), env_file)
+    except OSError as error:
+        print(f"The answer cannot be kept in {env_file} ({error.strerror}).")
+        return 1
+    effect = "speak" if agrees else "do not speak"
+    print(f"Kept in {env_file}: cloned voices {effect} from the server's next start on.")
+    if SETTING in os.environ:
+        print(f"But {SETTING}={os.environ[SETTING]} is set in the environment, which wins over it.")
+    return 0 if agrees else 1
