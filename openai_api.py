@@ -2,6 +2,7 @@
 
     POST /v1/audio/speech               text to speech
     POST /v1/audio/transcriptions       speech to text
+    POST /v1/audio/translations         speech of any language to English text
     GET  /v1/audio/voices               the voices
     POST /v1/audio/voices               a new voice, cloned from recordings
     GET  /v1/audio/voices/{voice_id}/preview    a cloned voice's clip, to listen to
@@ -47,10 +48,8 @@ from engine_room import (
     schemas_voices,
     sillytavern,
     streams,
-    transcription_format,
 )
 from engine_room.app import bare_app
-from engine_room.catalogue import check_transcription_model
 from engine_room.chat import completion
 from engine_room.chat import format as chat_format
 from engine_room.chat.answer import ChatAnswer
@@ -67,7 +66,9 @@ from engine_room.schemas_embeddings import EmbeddingList, EmbeddingsRequest
 from engine_room.server import listen_or_exit, serve, settings_of_command_line
 from engine_room.settings import Settings
 from engine_room.speaking import speech_turn
-from engine_room.transcription_turn import TranscriptionTurn
+from engine_room.transcribing import is_streamed, transcription_answer, transcription_turn
+from engine_room.transcription_format import TranscriptionFrames
+from engine_room.transcription_turn import Task
 from engine_room.uploads import Upload, new_voice_of, upload_of
 from engine_room.xtts.turn import XttsTurn
 
@@ -117,31 +118,44 @@ async def create_speech(request: Request, held: Held, body: schemas.SpeechReques
     return Response(b"".join(await stream.collect()), media_type=media_type)
 
 
-@v1.post(
-    "/audio/transcriptions",
-    tags=["audio"],
-    openapi_extra=schemas.transcription_body(),
-    responses={200: {"model": schemas.Transcription, "content": {"text/plain": {}}}},
-)
-async def create_transcription(
-    request: Request, held: Held, upload: Annotated[Upload, Depends(upload_of)]
-) -> Response:
+Recording = Annotated[Upload, Depends(upload_of)]
+TRANSCRIPTION: dict[str, Any] = {
+    "tags": ["audio"],
+    "openapi_extra": schemas.transcription_body(),
+    "responses": {
+        200: {
+            "model": schemas.Transcription,
+            "content": {"text/plain": {}, "text/event-stream": {}},
+        }
+    },
+}
+
+
+@v1.post("/audio/transcriptions", **TRANSCRIPTION)
+async def create_transcription(request: Request, held: Held, upload: Recording) -> Response:
     """Write down what is said in an audio file of any common format."""
-    fields = upload.fields
-    check_transcription_model(fields.model)
-    transcription_format.check_format(fields.response_format)
+    return await transcribed(request, held, upload, "transcribe")
+
+
+@v1.post("/audio/translations", **TRANSCRIPTION)
+async def create_translation(request: Request, held: Held, upload: Recording) -> Response:
+    """Write down in English what is said in any language."""
+    return await transcribed(request, held, upload, "translate")
+
+
+async def transcribed(request: Request, held: Engines, upload: Upload, task: Task) -> Response:
+    """What is said in an upload, whole or streamed."""
     if len(upload.data) > held.settings.max_upload_bytes:
         raise FileTooLarge(held.settings.max_upload_bytes)
-    words = "word" in fields.timestamp_granularities
-    turn = TranscriptionTurn(upload.data, fields.language, fields.prompt, fields.temperature, words)
+    turn = transcription_turn(upload.data, upload.fields, held.catalogue.whisper, task)
+    answer = transcription_answer(upload.fields, task)
+    if is_streamed(upload.fields):
+        patience_s = streams.FIRST_EVENT_PATIENCE_S
+        stream = await streams.open_stream(request, held.transcription, turn, patience_s)
+        return streams.sse(stream, TranscriptionFrames(answer), held.settings.stop_timeout_s)
     stream = await streams.open_stream(request, held.transcription, turn)
-    answer = transcription_format.render(
-        fields.response_format,
-        await stream.collect(),
-        stream.result,
-        fields.timestamp_granularities,
-    )
-    return PlainTextResponse(answer) if isinstance(answer, str) else JSONResponse(answer)
+    body = answer.whole(await stream.collect(), stream.result)
+    return PlainTextResponse(body) if isinstance(body, str) else JSONResponse(body)
 
 
 @v1.get("/audio/voices/", include_in_schema=False)

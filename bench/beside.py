@@ -82,14 +82,15 @@ def _speaking() -> Callable[[], float]:
 
 
 def _hearing(sound: bytes) -> Callable[[], float]:
-    from engine_room.catalogue import Catalogue
     from engine_room.jobs import Job
     from engine_room.settings import Settings
     from engine_room.transcription_turn import TranscriptionTurn
     from engine_room.transcription_whisper import WhisperModel
+    from engine_room.whisper_models import WhisperModels
 
-    model = WhisperModel(Catalogue(Settings()).whisper_dir(), os.cpu_count() or 1)
-    job = Job(TranscriptionTurn(sound, "", "", 0, False), print)
+    models = WhisperModels(Settings().models_dir)
+    model = WhisperModel(models.ready(models.bundled), os.cpu_count() or 1)
+    job = Job(TranscriptionTurn(sound, model.folder), print)
     return lambda: sound_s(sound) if list(model.answer(job)) else 0.0
 
 

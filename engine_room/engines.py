@@ -89,7 +89,7 @@ def make_engines(settings: Settings) -> Engines:
         embeddings=embedding_engine(settings, cores, metrics),
         speech=speech_engine(settings, recordings, cores, metrics),
         cloning=cloning_engine(settings, recordings, cores, metrics),
-        transcription=transcription_engine(settings, catalogue, cores, metrics),
+        transcription=transcription_engine(settings, catalogue.whisper, cores, metrics),
         metrics=metrics,
     )
     metrics.watch(engines.all)

@@ -7,7 +7,16 @@ what we send; both are what `/docs` shows.
 import re
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import from_json
 
 from engine_room.errors import InvalidRequest, quoted
 
@@ -145,15 +154,40 @@ class SpeechRequest(SpeechSampling):
 # ---------------------------------------------------------------- audio: transcription
 
 
+class ServerVad(Body):
+    """What counts as speech, in OpenAI's words."""
+
+    type: Literal["server_vad"] = "server_vad"
+    threshold: float = Field(0.5, gt=0, lt=1, description="Least probability of speech.")
+    prefix_padding_ms: int = Field(400, ge=0, le=10_000, description="Kept around speech.")
+    silence_duration_ms: int = Field(2000, ge=0, le=60_000, description="Pause that ends it.")
+
+
+# In one piece, for the forms that it stands in are put together by hand.
+VAD_SCHEMA = {"anyOf": [{"type": "string", "const": "auto"}, ServerVad.model_json_schema()]}
+
+
 class TranscriptionRequest(Body):
     """Speech to be written down: the fields beside the file."""
 
-    model: str = Field("whisper-1", description="Transcription model.")
-    language: str = Field("", description="Language spoken, as `en` or `en-US`; empty: detected.")
+    model: str = Field("whisper-1", description="Transcription model; see `/v1/models?type=all`.")
     prompt: Text = Field("", description="Text that sets the style and the spelling of names.")
     response_format: str = Field("json", description="json, text, srt, vtt or verbose_json.")
     temperature: Ratio = Field(0, description="Randomness; 0 is best for most speech.")
-    timestamp_granularities: list[Literal["word", "segment"]] = Field(default_factory=list)
+    language: str = Field("", description="Language spoken, as `en` or `en-US`; empty: detected.")
+    languages: List[str] = Field(default_factory=list, description="Those that it may be.")
+    hotwords: Text = Field("", description="Words that are likely to be said.")
+    keywords: List[Text] = Field(default_factory=list, description="The same, one by one.")
+    timestamp_granularities: List[Literal["word", "segment"]] = Field(default_factory=list)
+    include: List[str] = Field(default_factory=list, description="`logprobs`: of each word.")
+    chunking_strategy: Annotated[Literal["auto"] | ServerVad, WithJsonSchema(VAD_SCHEMA)] = "auto"
+    stream: bool = Field(False, description="Send text as it is heard, with json and text.")
+
+    @field_validator("chunking_strategy", mode="before")
+    @classmethod
+    def _object_in_a_form(cls, value: Any) -> Any:
+        is_object = isinstance(value, str) and value.lstrip().startswith("{")
+        return from_json(value) if is_object else value
 
 
 class InputAudio(Body):
@@ -170,7 +204,7 @@ class JsonTranscriptionRequest(TranscriptionRequest):
 
 
 def transcription_body() -> dict[str, Any]:
-    """The request body of the transcription route for `/openapi.json`: multipart, or JSON."""
+    """The request body of the transcription routes for `/openapi.json`: multipart, or JSON."""
     fields = TranscriptionRequest.model_json_schema()["properties"]
     file = {"type": "string", "format": "binary", "description": "The audio file."}
     forms = {

@@ -195,6 +195,15 @@ class Settings(BaseSettings):
         0, description="free XTTS's memory after so many seconds without a request; 0: never"
     )
 
+    transcription_model: str = Field(
+        "",
+        description="the folder in `models/` that answers for `whisper-1`; empty: the one that came with the "
+        "install",
+    )
+    transcription_device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto",
+        description="where transcription computes: `auto` (CUDA where there is), `cpu`, `cuda`",
+    )
     transcription_threads: Count = Field(
         0,
         description="threads of the transcription model; 0: one per core, half as many while others compute",

@@ -2,10 +2,11 @@
 
 from engine_room.catalogue import SPEECH_NAMES
 from engine_room.encoding import FORMATS
-from engine_room.errors import InvalidRequest, ModelNotFound, UnsupportedValue
+from engine_room.errors import InvalidRequest, ModelNotFound, NothingToSay, UnsupportedValue
 from engine_room.schemas import SpeechRequest
 from engine_room.settings import Settings
 from engine_room.speech import SpeechTurn
+from engine_room.speech_markdown import readable
 from engine_room.standard_voices import StandardVoice
 from engine_room.voices import Voices
 from engine_room.xtts.folder import NAME, XttsFolder, default_folder, xtts_folders
@@ -27,18 +28,21 @@ def speech_turn(body: SpeechRequest, voices: Voices, settings: Settings) -> Spee
             "(setting SPEECH_MAX_CHARS).",
             param="input",
         )
+    text = readable(body.input)
+    if not text:
+        raise NothingToSay
     name = body.voice if isinstance(body.voice, str) else body.voice.id
     voice = voices.get(name)
     voice_id = voice.id
     wanted = (body.speed, body.response_format, body.stream)
     if isinstance(voice, StandardVoice):
         if folder is None:
-            return SpeechTurn(body.input, body.language, voice, *wanted)
+            return SpeechTurn(text, body.language, voice, *wanted)
         voice = StudioVoice(studio_speaker(voice.id, settings.voice_clones_dir))
     folder = folder or default_folder(settings.models_dir)
     check_ready(settings, folder, voice_id)
     sampling = SamplingChanges(body.temperature, body.top_k, body.top_p, body.repetition_penalty)
-    return XttsTurn(folder, body.input, body.language, voice, *wanted, body.seed, sampling)
+    return XttsTurn(folder, text, body.language, voice, *wanted, body.seed, sampling)
 
 
 def _folder(model: str, settings: Settings) -> XttsFolder | None:

@@ -1,27 +1,71 @@
 """The transcription engine: one thread that writes down what is said."""
 
-from engine_room.catalogue import Catalogue
+import logging
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+
 from engine_room.cores import Cores
-from engine_room.jobs import Engine, Serve, serially
+from engine_room.jobs import Engine, Event, Job, Serve, serially
 from engine_room.metrics import Metrics
 from engine_room.settings import Settings
 from engine_room.transcription_turn import TranscriptionTurn
+from engine_room.whisper_models import WhisperFolder, WhisperModels
+
+log = logging.getLogger(__name__)
+MAX_MODELS = 2  # in memory at once; of more, the one longest not used goes
 
 
 def transcription_engine(
     settings: Settings,
-    catalogue: Catalogue,
+    models: WhisperModels,
     cores: Cores | None = None,
     metrics: Metrics | None = None,
 ) -> Engine[TranscriptionTurn]:
     """The engine, not yet open."""
 
     def load() -> Serve[TranscriptionTurn]:
-        folder = catalogue.whisper_dir()
-        # Late: the server answers before this library is loaded.
-        from engine_room.transcription_whisper import WhisperModel
-
-        model = WhisperModel(folder, settings.transcription_threads, cores, metrics)
-        return serially(model.answer)
+        transcription = Transcription(settings, models, cores, metrics)
+        transcription.use(models.find("").path)
+        return serially(transcription.answer)
 
     return Engine("transcription", load, settings.max_queued)
+
+
+class Transcription:
+    """The models in memory. Belongs to the engine's thread."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        models: WhisperModels,
+        cores: Cores | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
+        # Late: the server answers before this library is loaded.
+        from engine_room.transcription_whisper import WhisperModel, best_device
+
+        self._make = WhisperModel
+        self._num_threads = settings.transcription_threads
+        self._device = best_device(settings.transcription_device)
+        self._models = models
+        self._cores, self._metrics = cores, metrics
+        self._loaded: OrderedDict[Path, WhisperModel] = OrderedDict()
+
+    def use(self, path: Path) -> None:
+        """Have a model in memory, as the one used last. Raises Unavailable."""
+        if path in self._loaded:
+            self._loaded.move_to_end(path)
+            return
+        if len(self._loaded) == MAX_MODELS:
+            self._loaded.popitem(last=False)
+        ready = self._models.ready(WhisperFolder(path))
+        self._loaded[path] = self._make(
+            ready, self._num_threads, self._cores, self._metrics, self._device
+        )
+        log.info("transcription model %s loaded on %s", path.name, self._device)
+
+    def answer(self, job: Job[TranscriptionTurn]) -> Iterator[Event]:
+        """Segments, then Done; see `WhisperModel`."""
+        self.use(job.turn.folder)
+        yield from self._loaded[job.turn.folder].answer(job)

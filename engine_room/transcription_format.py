@@ -1,21 +1,24 @@
-"""Segments as json, text, srt, vtt, verbose_json."""
+"""Segments as json, text, srt, vtt, verbose_json, and as a stream of events."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from engine_room.errors import UnsupportedValue
+from engine_room.transcription_languages import NAMES
+from engine_room.transcription_turn import Task
 
 FORMATS = ("json", "text", "srt", "vtt", "verbose_json")
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One word with its place in the sound, in seconds."""
+    """One word with the space before it, its place in the sound, in seconds, and how sure it is."""
 
     word: str
     start: float
     end: float
+    probability: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,57 +47,104 @@ class Heard:
     duration_s: float
 
 
-def check_format(name: str) -> None:
-    """Raise UnsupportedValue unless it is one of FORMATS."""
-    if name not in FORMATS:
-        raise UnsupportedValue("response_format", name, FORMATS)
-
-
 def text_of(segments: Sequence[Segment]) -> str:
     """All that was said."""
     return "".join(segment.text for segment in segments).strip()
 
 
-def render(
-    name: str, segments: Sequence[Segment], heard: Heard, granularities: Sequence[str] = ()
-) -> str | dict[str, Any]:
-    """The body in one of FORMATS: an object for the JSON ones, else plain text."""
-    if name == "text":
-        return text_of(segments) + "\n"
-    if name == "srt":
-        return "".join(
-            f"{number}\n{_clock(s.start, ',')} --> {_clock(s.end, ',')}\n{s.text.strip()}\n\n"
-            for number, s in enumerate(segments, start=1)
-        )
-    if name == "vtt":
-        cues = (
-            f"{_clock(s.start, '.')} --> {_clock(s.end, '.')}\n{s.text.strip()}\n\n"
-            for s in segments
-        )
-        return "WEBVTT\n\n" + "".join(cues)
-    usage = {"type": "duration", "seconds": round(heard.duration_s)}
-    if name == "json":
-        return {"text": text_of(segments), "usage": usage}
-    return _verbose(segments, heard, granularities) | {"usage": usage}
+@dataclass(frozen=True, slots=True)
+class TranscriptionAnswer:
+    """How a transcription is told: whole, in one of FORMATS, or streamed as OpenAI's events."""
+
+    format_name: str = "json"
+    granularities: Sequence[str] = ()
+    logprobs: bool = False
+    task: Task = "transcribe"
+
+    def whole(self, segments: Sequence[Segment], heard: Heard) -> str | dict[str, Any]:
+        """The body: an object for the JSON formats, else plain text."""
+        if self.format_name == "text":
+            return text_of(segments) + "\n"
+        if self.format_name == "srt":
+            return "".join(
+                f"{number}\n{_clock(s.start, ',')} --> {_clock(s.end, ',')}\n{s.text.strip()}\n\n"
+                for number, s in enumerate(segments, start=1)
+            )
+        if self.format_name == "vtt":
+            cues = (
+                f"{_clock(s.start, '.')} --> {_clock(s.end, '.')}\n{s.text.strip()}\n\n"
+                for s in segments
+            )
+            return "WEBVTT\n\n" + "".join(cues)
+        if self.format_name == "verbose_json":
+            return self._verbose(segments, heard)
+        return {"text": text_of(segments)} | self.ending(segments, heard)
+
+    def _verbose(self, segments: Sequence[Segment], heard: Heard) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "task": self.task,
+            "language": NAMES.get(heard.language, heard.language),
+            "duration": heard.duration_s,
+            "text": text_of(segments),
+        }
+        if "segment" in self.granularities or not self.granularities:
+            fields = [asdict(segment) for segment in segments]
+            for segment in fields:
+                del segment["words"]
+            body["segments"] = fields
+        if "word" in self.granularities:
+            body["words"] = [
+                {"word": word.word.strip(), "start": word.start, "end": word.end}
+                for segment in segments
+                for word in segment.words
+            ]
+        return body | {"usage": _usage(heard)}
+
+    def ending(self, segments: Sequence[Segment], heard: Heard) -> dict[str, Any]:
+        """What follows the text, in JSON and at the end of a stream."""
+        logprobs = {"logprobs": _logprobs(segments)} if self.logprobs else {}
+        return logprobs | {"languages": [{"code": heard.language}], "usage": _usage(heard)}
 
 
-def _verbose(
-    segments: Sequence[Segment], heard: Heard, granularities: Sequence[str]
-) -> dict[str, Any]:
-    body: dict[str, Any] = {
-        "task": "transcribe",
-        "language": heard.language,
-        "duration": heard.duration_s,
-        "text": text_of(segments),
-    }
-    if "segment" in granularities or not granularities:
-        fields = [asdict(segment) for segment in segments]
-        for segment in fields:
-            del segment["words"]
-        body["segments"] = fields
-    if "word" in granularities:
-        body["words"] = [asdict(word) for segment in segments for word in segment.words]
-    return body
+class TranscriptionFrames:
+    """The events of a streamed transcription; a `streams.Frames`."""
+
+    def __init__(self, answer: TranscriptionAnswer) -> None:
+        self._answer = answer
+        self._segments: list[Segment] = []
+
+    def opening(self) -> Iterable[object]:
+        """Nothing before the first text."""
+        return ()
+
+    def item(self, item: Segment) -> Iterable[object]:
+        """A segment's text; that of all follow each other without a gap."""
+        text = item.text if self._segments else item.text.lstrip()
+        logprobs = {"logprobs": _logprobs([item])} if self._answer.logprobs else {}
+        self._segments.append(item)
+        yield {"type": "transcript.text.delta", "delta": text} | logprobs
+
+    def closing(self, result: Heard) -> Iterable[object]:
+        """All of the text once more."""
+        done = {"type": "transcript.text.done", "text": text_of(self._segments)}
+        yield done | self._answer.ending(self._segments, result)
+
+
+def _usage(heard: Heard) -> dict[str, Any]:
+    return {"type": "duration", "seconds": round(heard.duration_s)}
+
+
+def _logprobs(segments: Sequence[Segment]) -> list[dict[str, Any]]:
+    """Whisper tells how sure it is by the word, so a word is what is called a token here."""
+    return [
+        {
+            "token": word.word,
+            "logprob": math.log(max(word.probability, 1e-9)),
+            "bytes": list(word.word.encode()),
+        }
+        for segment in segments
+        for word in segment.words
+    ]
 
 
 def _clock(time_s: float, point: str) -> str:

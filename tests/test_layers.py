@@ -24,6 +24,7 @@ FLOORS = [
         "folders",
         "gguf",
         "language_guess",
+        "packages",
         "metrics",
         "settings",
         "schemas",
@@ -47,7 +48,7 @@ FLOORS = [
         "voices",
         "recordings",
     }
-    | {"speech_text", "voice_names"}
+    | {"speech_markdown", "speech_text", "voice_names"}
     | {
         "chat.answer_grammar",
         "chat.grammar",
@@ -68,8 +69,10 @@ FLOORS = [
         "embedding_format",
         "embedding_turn",
         "llama_library",
+        "transcription_languages",
         "transcription_turn",
         "transcription_format",
+        "whisper_models",
         "xtts.cleaning",
         "xtts.conditioning",
         "xtts.guard",
@@ -103,7 +106,8 @@ FLOORS = [
         "xtts.vocoder_torch",
     },
     {"chat.engine", "embedding", "speech", "transcription", "xtts.engine"},
-    {"app", "commands", "streams", "door", "engines", "origins", "server", "speaking", "uploads"},
+    {"app", "commands", "streams", "door", "engines", "origins", "server"}
+    | {"speaking", "transcribing", "uploads"},
     {"openai_api"},
 ]
 # (importer, imported) on one floor.
@@ -111,6 +115,9 @@ NEIGHBOURS = {
     ("app", "door"),
     ("chat.answer", "chat.logprobs"),
     ("catalogue", "jobs"),
+    ("catalogue", "whisper_models"),
+    ("transcription_format", "transcription_languages"),
+    ("transcription_format", "transcription_turn"),
     ("catalogue", "xtts.readiness"),
     ("clips", "encoding"),
     ("clone_store", "clips"),

@@ -228,7 +228,7 @@ def test_a_transcription_comes_in_every_text_format(client: openai.OpenAI) -> No
         language="en-US",
         timestamp_granularities=["word", "segment"],
     )
-    assert verbose.language == "en"
+    assert verbose.language == "english"
     assert verbose.segments is not None
     assert verbose.segments[0].start >= 0
     assert verbose.words is not None

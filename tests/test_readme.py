@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from engine_room.catalogue import LISTED_NAMES, SPEECH_NAMES, TRANSCRIPTION_NAMES
+from engine_room.catalogue import LISTED_NAMES, SPEECH_NAMES
 from engine_room.encoding import FORMATS
 from engine_room.engines import make_engines
 from engine_room.settings import Settings
 from engine_room.standard_voices import STANDARD_VOICES
+from engine_room.whisper_models import NAMES as TRANSCRIPTION_NAMES
 from openai_api import create_app
 from tests.conftest import PROJECT_DIR, Server
 from tests.test_clips import speech, wav

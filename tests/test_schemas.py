@@ -23,7 +23,7 @@ from engine_room.schemas_embeddings import EmbeddingsRequest
 from engine_room.schemas_voices import NewVoiceRequest
 from engine_room.settings import Settings
 from engine_room.sillytavern import ProviderSettings, ProviderSpeech
-from engine_room.transcription_format import Heard, Segment, Word, render
+from engine_room.transcription_format import Heard, Segment, TranscriptionAnswer, Word
 from engine_room.voices import ClonedVoice, shown
 
 DESCRIPTION = Path(__file__).resolve().parents[2] / "shared" / "openai-openapi.yaml"
@@ -44,6 +44,7 @@ REQUESTS: list[tuple[type[schemas.Body], dict[str, Any]]] = [
     (DetokenizeRequest, {"tokens": [1]}),
     (schemas.VoiceReference, {"id": "alloy"}),
     (schemas.InputAudio, {"data": "AAAA"}),
+    (schemas.ServerVad, {}),
     (NewVoiceRequest, {"name": "bob"}),
     (ProviderSettings, {}),
     (ProviderSpeech, {"text": "Hi", "speaker_wav": "nova"}),
@@ -276,7 +277,7 @@ def test_a_transcription_request_is_documented_as_a_form_and_as_json() -> None:
 ITEMS: list[Text | Finish] = [Text(0, "Hi"), Finish(0, "stop")]
 RESULT = ChatResult(7, 2)
 SEGMENTS = [
-    Segment(0, 0, 0.0, 1.5, " Hi.", [1], 0.0, -0.2, 1.1, 0.1, [Word("Hi.", 0.0, 1.5)]),
+    Segment(0, 0, 0.0, 1.5, " Hi.", [1], 0.0, -0.2, 1.1, 0.1, [Word(" Hi.", 0.0, 1.5, 0.9)]),
 ]
 
 
@@ -322,11 +323,14 @@ ANSWERS = [
     ("CreateEmbeddingResponse", embeddings()),
     ("ListModelsResponse", models()),
     ("Model", models()["data"][0]),
-    ("CreateTranscriptionResponseJson", render("json", SEGMENTS, Heard("en", 1.5))),
+    (
+        "CreateTranscriptionResponseJson",
+        TranscriptionAnswer("json").whole(SEGMENTS, Heard("en", 1.5)),
+    ),
     *(
         (
             "CreateTranscriptionResponseVerboseJson",
-            render("verbose_json", SEGMENTS, Heard("en", 1.5), granularities),
+            TranscriptionAnswer("verbose_json", granularities).whole(SEGMENTS, Heard("en", 1.5)),
         )
         for granularities in (["segment"], ["word"], ["segment", "word"])
     ),

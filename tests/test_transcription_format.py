@@ -2,14 +2,12 @@
 
 import pytest
 
-from engine_room.errors import UnsupportedValue
 from engine_room.transcription_format import (
-    FORMATS,
     Heard,
     Segment,
+    TranscriptionAnswer,
+    TranscriptionFrames,
     Word,
-    check_format,
-    render,
     text_of,
 )
 
@@ -19,32 +17,35 @@ def segment(number: int, start: float, end: float, text: str, *words: Word) -> S
 
 
 SEGMENTS = [
-    segment(0, 0.0, 2.5, " Hello there.", Word("Hello", 0.0, 1.0), Word("there.", 1.0, 2.5)),
+    segment(
+        0, 0.0, 2.5, " Hello there.", Word(" Hello", 0.0, 1.0, 0.5), Word(" there.", 1.0, 2.5, 1.0)
+    ),
     segment(1, 3661.0009, 3662.9996, " Ünïcödé & <b>"),
 ]
 HEARD = Heard("en", 3663.4)
 
 
 def test_text_is_all_that_was_said_and_a_line_end() -> None:
-    assert render("text", SEGMENTS, HEARD) == "Hello there. Ünïcödé & <b>\n"
+    assert TranscriptionAnswer("text").whole(SEGMENTS, HEARD) == "Hello there. Ünïcödé & <b>\n"
 
 
 def test_json_is_the_text_and_the_usage() -> None:
-    assert render("json", SEGMENTS, HEARD) == {
+    assert TranscriptionAnswer("json").whole(SEGMENTS, HEARD) == {
         "text": "Hello there. Ünïcödé & <b>",
+        "languages": [{"code": "en"}],
         "usage": {"type": "duration", "seconds": 3663},
     }
 
 
 def test_srt_numbers_from_one_and_has_commas_in_its_times() -> None:
-    assert render("srt", SEGMENTS, HEARD) == (
+    assert TranscriptionAnswer("srt").whole(SEGMENTS, HEARD) == (
         "1\n00:00:00,000 --> 00:00:02,500\nHello there.\n\n"
         "2\n01:01:01,001 --> 01:01:03,000\nÜnïcödé & <b>\n\n"
     )
 
 
 def test_vtt_has_a_head_and_points_in_its_times() -> None:
-    assert render("vtt", SEGMENTS, HEARD) == (
+    assert TranscriptionAnswer("vtt").whole(SEGMENTS, HEARD) == (
         "WEBVTT\n\n"
         "00:00:00.000 --> 00:00:02.500\nHello there.\n\n"
         "01:01:01.001 --> 01:01:03.000\nÜnïcödé & <b>\n\n"
@@ -52,9 +53,9 @@ def test_vtt_has_a_head_and_points_in_its_times() -> None:
 
 
 def test_verbose_json_has_the_segments_without_their_words() -> None:
-    assert render("verbose_json", SEGMENTS[:1], Heard("en", 2.75)) == {
+    assert TranscriptionAnswer("verbose_json").whole(SEGMENTS[:1], Heard("en", 2.75)) == {
         "task": "transcribe",
-        "language": "en",
+        "language": "english",
         "duration": 2.75,
         "text": "Hello there.",
         "segments": [
@@ -87,7 +88,7 @@ def test_verbose_json_has_the_segments_without_their_words() -> None:
 def test_verbose_json_has_words_and_segments_as_asked(
     granularities: list[str], fields: set[str]
 ) -> None:
-    body = render("verbose_json", SEGMENTS, HEARD, granularities)
+    body = TranscriptionAnswer("verbose_json", granularities).whole(SEGMENTS, HEARD)
     assert isinstance(body, dict)
     assert body.keys() & {"words", "segments"} == fields
     if "word" in granularities:
@@ -103,22 +104,58 @@ def test_verbose_json_has_words_and_segments_as_asked(
         ("text", "\n"),
         ("srt", ""),
         ("vtt", "WEBVTT\n\n"),
-        ("json", {"text": "", "usage": {"type": "duration", "seconds": 2}}),
+        (
+            "json",
+            {
+                "text": "",
+                "languages": [{"code": "en"}],
+                "usage": {"type": "duration", "seconds": 2},
+            },
+        ),
     ],
 )
 def test_silence_is_an_answer_in_every_format(name: str, expected: object) -> None:
-    assert render(name, [], Heard("en", 2.0)) == expected
+    assert TranscriptionAnswer(name).whole([], Heard("en", 2.0)) == expected
 
 
 def test_words_that_were_cut_over_segments_are_joined_as_they_were_said() -> None:
     assert text_of([segment(0, 0, 1, " un"), segment(1, 1, 2, "believable")]) == "unbelievable"
 
 
-def test_a_format_that_does_not_exist_is_refused_with_those_that_do() -> None:
-    for name in FORMATS:
-        check_format(name)
-    with pytest.raises(UnsupportedValue) as caught:
-        check_format("docx")
-    assert caught.value.message == (
-        "response_format 'docx' is not supported; use one of: json, text, srt, vtt, verbose_json."
-    )
+def test_a_stream_has_the_text_piece_by_piece_and_once_more_at_its_end() -> None:
+    frames = TranscriptionFrames(TranscriptionAnswer())
+    deltas = [frame for item in SEGMENTS for frame in frames.item(item)]
+    assert list(frames.opening()) == []
+    assert deltas == [
+        {"type": "transcript.text.delta", "delta": "Hello there."},
+        {"type": "transcript.text.delta", "delta": " Ünïcödé & <b>"},
+    ]
+    assert list(frames.closing(HEARD)) == [
+        {
+            "type": "transcript.text.done",
+            "text": "Hello there. Ünïcödé & <b>",
+            "languages": [{"code": "en"}],
+            "usage": {"type": "duration", "seconds": 3663},
+        }
+    ]
+
+
+def test_logprobs_are_those_of_the_words_whole_and_streamed() -> None:
+    answer = TranscriptionAnswer(logprobs=True)
+    wanted = [
+        {"token": " Hello", "logprob": pytest.approx(-0.6931, abs=1e-4), "bytes": [*b" Hello"]},
+        {"token": " there.", "logprob": 0.0, "bytes": [*b" there."]},
+    ]
+    whole = answer.whole(SEGMENTS, HEARD)
+    assert isinstance(whole, dict)
+    assert whole["logprobs"] == wanted
+    frames = TranscriptionFrames(answer)
+    for frame in [*frames.item(SEGMENTS[0]), *frames.closing(HEARD)]:
+        assert isinstance(frame, dict)
+        assert frame["logprobs"] == wanted
+
+
+def test_a_translation_says_that_it_is_one() -> None:
+    body = TranscriptionAnswer("verbose_json", task="translate").whole([], Heard("de", 1))
+    assert isinstance(body, dict)
+    assert (body["task"], body["language"]) == ("translate", "german")

@@ -1,23 +1,25 @@
 """The real transcription model: speech to segments, silence to none."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from engine_room.catalogue import Catalogue
 from engine_room.cores import Cores
-from engine_room.encoding import Samples, Sound, decode, encode
-from engine_room.errors import InvalidAudio, UnsupportedValue
+from engine_room.encoding import Samples, Sound, as_float, as_int16, decode, encode
+from engine_room.errors import InvalidAudio, Unavailable, UnsupportedValue
 from engine_room.jobs import Done, Event, Job
 from engine_room.settings import Settings
 from engine_room.speech_light import LightVoice
 from engine_room.standard_voices import STANDARD_VOICES
 from engine_room.transcription_format import Heard, Segment, text_of
-from engine_room.transcription_turn import TranscriptionTurn
-from engine_room.transcription_whisper import RATE_HZ, WINDOW_S, WhisperModel, windows
+from engine_room.transcription_turn import SpeechFilter, TranscriptionTurn
+from engine_room.transcription_whisper import RATE_HZ, WINDOW_S, WhisperModel, is_invented, windows
+from engine_room.whisper_models import WhisperModels
 
 SPEECH = Path(__file__).resolve().parents[2] / "shared" / "speech" / "jfk.flac"
 SAID = (
@@ -29,7 +31,8 @@ SAID = (
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = Settings(_env_file=None, models_dir=tmp_path_factory.mktemp("models"))
-    return Catalogue(settings).whisper_dir()
+    models = WhisperModels(settings.models_dir)
+    return models.ready(models.bundled)
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +56,9 @@ def spoken() -> Sound:
     return decode(encode(Sound(samples, voice.sample_rate_hz), "wav"), RATE_HZ)
 
 
-def job(sound: Sound, language: str = "en", words: bool = False) -> Job[TranscriptionTurn]:
-    return Job(TranscriptionTurn(encode(sound, "wav"), language, "", 0.0, words), print)
+def job(sound: Sound, language: str = "en", **fields: Any) -> Job[TranscriptionTurn]:
+    turn = TranscriptionTurn(encode(sound, "wav"), Path("unused"), language, **fields)
+    return Job(turn, print)
 
 
 def heard(model: WhisperModel, asked: Job[TranscriptionTurn]) -> tuple[list[Segment], Heard]:
@@ -92,7 +96,7 @@ def test_a_speech_is_written_down_with_its_words_and_language(
     assert [word.start for word in words] == sorted(word.start for word in words)
 
 
-@pytest.mark.parametrize("language", ["en-US", "EN_us", "en"])
+@pytest.mark.parametrize("language", ["en-US", "English"])
 def test_a_language_may_have_a_region(model: WhisperModel, speech: Sound, language: str) -> None:
     beginning = replace(speech, samples=speech.samples[: 3 * RATE_HZ])
     segments, result = heard(model, job(beginning, language))
@@ -151,26 +155,113 @@ def test_a_cancelled_job_ends_without_its_segments(model: WhisperModel, speech: 
 
 def test_what_is_no_audio_is_refused(model: WhisperModel) -> None:
     with pytest.raises(InvalidAudio):
-        list(model.answer(Job(TranscriptionTurn(b"hello", "", "", 0.0, False), print)))
+        list(model.answer(Job(TranscriptionTurn(b"hello", Path("unused")), print)))
 
 
 def test_a_long_sound_is_cut_where_it_is_quiet_and_nothing_of_it_is_lost() -> None:
-    loud = noise(3.5 * WINDOW_S, 0.5)
+    loud = as_int16(noise(3.5 * WINDOW_S, 0.5))
     quiet_at = [100 * RATE_HZ, 190 * RATE_HZ, 300 * RATE_HZ]
     for at in quiet_at:
         loud[at : at + RATE_HZ // 2] = 0
-    cuts = list(windows(loud, RATE_HZ))
-    assert [begin for begin, _ in cuts] == [0] + [end for _, end in cuts[:-1]]
-    assert cuts[-1][1] == len(loud)
-    assert all(end - begin <= WINDOW_S * RATE_HZ for begin, end in cuts)
-    for at, (_, end) in zip(quiet_at, cuts, strict=False):
+    cuts = list(windows(np.array_split(loud, 999), RATE_HZ))
+    assert np.array_equal(np.concatenate([samples for _, samples in cuts]), as_float(loud))
+    assert all(len(samples) <= WINDOW_S * RATE_HZ for _, samples in cuts)
+    ends = [begin + len(samples) for begin, samples in cuts]
+    assert [begin for begin, _ in cuts] == [0, *ends[:-1]]
+    for at, end in zip(quiet_at, ends, strict=False):
         assert at < end < at + RATE_HZ // 2
 
 
 @pytest.mark.parametrize("num_samples", [0, 1, RATE_HZ, WINDOW_S * RATE_HZ])
 def test_a_short_sound_is_one_window(num_samples: int) -> None:
-    samples = np.zeros(num_samples, np.float32)
-    assert list(windows(samples, RATE_HZ)) == [(0, num_samples)]
+    ((begin, samples),) = windows([np.zeros(num_samples, np.int16)], RATE_HZ)
+    assert (begin, len(samples)) == (0, num_samples)
+
+
+def test_windows_read_no_further_than_they_need() -> None:
+    num_read = 0
+
+    def blocks() -> Iterator[NDArray[np.int16]]:
+        nonlocal num_read
+        for _ in range(1000):
+            num_read += 1
+            yield np.ones(RATE_HZ, np.int16)
+
+    next(windows(blocks(), RATE_HZ))
+    assert num_read <= WINDOW_S + 1
+
+
+SECONDS = np.arange(4 * RATE_HZ) / RATE_HZ
+NOT_SPEECH = {
+    "hiss": noise(4, 0.2),
+    "rumble": np.cumsum(noise(4, 0.01)),
+    "hum": sum(np.sin(2 * np.pi * 50 * k * SECONDS) / k for k in range(1, 12)) / 4,
+    "chord": sum(np.sin(2 * np.pi * hz * SECONDS) for hz in (220, 277, 330, 440)) / 5,
+    "beeps": 0.5 * np.sin(2 * np.pi * 1000 * SECONDS) * (np.floor(SECONDS * 2) % 2),
+    "claps": noise(4, 0.3) * np.exp(-30 * (SECONDS % 0.37)),
+    "notes": np.concatenate(
+        [
+            np.sin(2 * np.pi * hz * SECONDS[:8000]) * np.exp(-3 * SECONDS[:8000]) * 0.4
+            for hz in (196, 220, 262, 294, 330, 262, 392, 196)
+        ]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NOT_SPEECH)
+def test_noise_and_music_are_no_words(model: WhisperModel, name: str) -> None:
+    sound = Sound(NOT_SPEECH[name].astype(np.float32), RATE_HZ)
+    assert heard(model, job(sound, language=""))[0] == []
+
+
+@pytest.mark.parametrize(
+    ("avg_logprob", "no_speech_prob", "compression_ratio", "invented"),
+    [
+        (-1.2, 0.5, 1.0, True),
+        (-1.2, 0.1, 3.0, True),
+        (-1.2, 0.1, 1.0, False),  # mumbled, but nothing else speaks against it
+        (-0.5, 0.9, 3.0, False),  # sure of it: somebody who says the same again
+    ],
+)
+def test_text_the_model_hardly_believes_is_invented_if_more_speaks_against_it(
+    avg_logprob: float, no_speech_prob: float, compression_ratio: float, invented: bool
+) -> None:
+    segment = Segment(0, 0, 0, 1, "", [], 0, avg_logprob, compression_ratio, no_speech_prob, [])
+    assert is_invented(segment) is invented
+
+
+def test_a_language_is_chosen_among_those_it_may_be(model: WhisperModel, spoken: Sound) -> None:
+    _, result = heard(model, job(spoken, "", languages=("de", "en-GB")))
+    assert result.language == "en"
+    _, result = heard(model, job(spoken, "", languages=("German",)))
+    assert result.language == "de"
+    with pytest.raises(UnsupportedValue):
+        list(model.answer(job(spoken, "", languages=("de", "klingon"))))
+
+
+def test_a_translation_is_english(model: WhisperModel, spoken: Sound) -> None:
+    segments, result = heard(model, job(spoken, "", task="translate"))
+    assert "train" in text_of(segments)
+    assert result.language == "en"
+
+
+def test_hotwords_set_the_spelling(model: WhisperModel, spoken: Sound) -> None:
+    assert "Harbor" in text_of(heard(model, job(spoken))[0])
+    assert "harbour" in text_of(heard(model, job(spoken, hotwords="harbour"))[0]).lower()
+
+
+def test_what_counts_as_speech_can_be_said(model: WhisperModel, spoken: Sound) -> None:
+    samples = spoken.samples * 0.1 + noise(4, 0.01)[: len(spoken.samples)]
+    noisy = Sound(samples.astype(np.float32), RATE_HZ)
+    assert "train" in text_of(heard(model, job(noisy))[0])
+    assert heard(model, job(noisy, speech_filter=SpeechFilter(threshold=0.99)))[0] == []
+
+
+def test_a_folder_that_is_no_model_is_said(tmp_path: Path) -> None:
+    (tmp_path / "model.bin").write_bytes(b"no model")
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(Unavailable, match=rf"{tmp_path.name} cannot be loaded on cpu"):
+        WhisperModel(tmp_path)
 
 
 @pytest.mark.slow

@@ -1,0 +1,15 @@
+"""Installed Python packages: where one lies, and how to install them again."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+# The very Python that serves: a plain pip would install somewhere else.
+PIP = f"{sys.executable} -m pip"
+REINSTALL = f"Run: {PIP} install -r requirements.txt"
+
+
+def package_dir(package: str) -> Path | None:
+    """Where an installed package lies, without importing it (importing some pulls in their tools)."""
+    spec = importlib.util.find_spec(package)
+    return Path(spec.origin).parent if spec and spec.origin else None
