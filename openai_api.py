@@ -60,17 +60,16 @@ from engine_room.encoding import FORMATS
 from engine_room.engines import Engines, make_engines
 from engine_room.errors import FileTooLarge
 from engine_room.health import health_of
-from engine_room.jobs import Engine
 from engine_room.metrics import CONTENT_TYPE
 from engine_room.schemas_embeddings import EmbeddingList, EmbeddingsRequest
 from engine_room.server import listen_or_exit, serve, settings_of_command_line
 from engine_room.settings import Settings
-from engine_room.speaking import speech_turn
+from engine_room.speaking import is_sse
+from engine_room.speech_format import SpeechFrames, captioned
 from engine_room.transcribing import is_streamed, transcription_answer, transcription_turn
 from engine_room.transcription_format import TranscriptionFrames
 from engine_room.transcription_turn import Task
 from engine_room.uploads import Upload, new_voice_of, upload_of
-from engine_room.xtts.turn import XttsTurn
 
 # How long OpenMP's threads spin before they sleep. Chat tokens/s on two cores, alone and beside two busy
 # programs: spinning as by default 165 and 13, this 155 and 31, not at all 50 and 75. Read when the OpenMP
@@ -97,7 +96,12 @@ def engines_of(request: Request) -> Engines:
 
 Held = Annotated[Engines, Depends(engines_of)]
 AnyAnswer = ChatAnswer | completion.CompletionAnswer
-AUDIO_ANSWER: dict[str, Any] = {"content": {form.media_type: {} for form in FORMATS.values()}}
+# Where the official client is asked for a stream, it says so.
+STREAM_READER = "x-stainless-raw-response"
+AUDIO_TYPES = [form.media_type.format(rate_hz=24_000) for form in FORMATS.values()]
+AUDIO_ANSWER: dict[str, Any] = {
+    "content": {each: {} for each in (*AUDIO_TYPES, "text/event-stream", "application/json")}
+}
 ERRORS: dict[int | str, Any] = {key: {"model": schemas.ErrorBody} for key in ("4XX", "5XX")}
 v1 = APIRouter(responses=ERRORS)
 silly = APIRouter(tags=["sillytavern"], responses=ERRORS)
@@ -109,13 +113,19 @@ ours = APIRouter(tags=["server"])
 async def create_speech(request: Request, held: Held, body: schemas.SpeechRequest) -> Response:
     """Speak a text: a whole file, or with `stream` while it is being made."""
     # Off the loop: among ten thousand voices one is found in 50 ms.
-    turn = await asyncio.to_thread(speech_turn, body, held.voices, held.settings)
-    engine: Engine[Any] = held.cloning if isinstance(turn, XttsTurn) else held.speech
-    stream = await streams.open_stream(request, engine, turn)
-    media_type = FORMATS[turn.format_name].media_type
-    if turn.stream:
-        return streams.audio(stream, media_type)
-    return Response(b"".join(await stream.collect()), media_type=media_type)
+    is_read_as_stream = request.headers.get(STREAM_READER) == "stream"
+    turn = await asyncio.to_thread(held.planner.turn, body, is_read_as_stream)
+    patience_s = streams.FIRST_EVENT_PATIENCE_S if is_sse(body) else None
+    stream = await streams.open_stream(request, held.synthesizer, turn, patience_s)
+    if is_sse(body):
+        return streams.sse(stream, SpeechFrames(), held.settings.stop_timeout_s)
+    headers = {"X-Cache": "MISS" if turn.kept is None else "HIT"}
+    if turn.stream and not body.timestamps:
+        return streams.audio(stream, turn.output.media_type, headers)
+    items = await stream.collect()
+    if body.timestamps:
+        return JSONResponse(captioned(items, stream.result, body.response_format))
+    return Response(b"".join(items), media_type=turn.output.media_type, headers=headers)
 
 
 Recording = Annotated[Upload, Depends(upload_of)]

@@ -18,7 +18,6 @@ from bench.clients import PROJECT_DIR, program
 from engine_room.clones import ClonedVoice
 from engine_room.encoding import Sound
 from engine_room.jobs import Done, Engine, Failed
-from engine_room.recordings import Recordings
 from engine_room.settings import Settings
 from engine_room.xtts.engine import cloning_engine
 from engine_room.xtts.folder import XttsFolder
@@ -112,7 +111,7 @@ class Ours:
         """The events of a request, each with its moment."""
         events: Events = queue.Queue()
         voice = voice or self._voice
-        turn = XttsTurn(self._folder, text, LANGUAGE, voice, 1.0, "pcm", stream, seed)
+        turn = XttsTurn(self._folder, text, LANGUAGE, voice, 1.0, stream, seed)
         self._engine.submit(turn, lambda event: events.put((time.perf_counter(), event)))
         return events
 
@@ -124,7 +123,7 @@ class Ours:
     def heard(self, events: Events, begun: float, text: str) -> Spoken:
         """What came of a request. Raises the error it ended with."""
         *blocks, (ended, _) = answer(events)
-        sounds = [(moment, len(block) / 2 / RATE_HZ) for moment, block in blocks]
+        sounds = [(moment, block.sound.duration_s) for moment, block in blocks]
         sound_s = sum(seconds for _, seconds in sounds)
         if self._is_endless:
             sound_s = max_audio_tokens(text, LANGUAGE) * TOKEN_S
@@ -135,8 +134,7 @@ class Ours:
     ) -> Sound:
         """The sound of a text."""
         *blocks, _ = answer(self.ask(text, stream, voice, seed))
-        data = b"".join(block for _, block in blocks)
-        return Sound(np.frombuffer(data, "<i2").astype(np.float32) / np.float32(32_768), RATE_HZ)
+        return Sound(np.concatenate([block.sound.samples for _, block in blocks]), RATE_HZ)
 
 
 def answer(events: Events) -> list[tuple[float, Any]]:
@@ -152,7 +150,7 @@ def answer(events: Events) -> list[tuple[float, Any]]:
 @contextmanager
 def engine_of(settings: Settings, cores: Any = None) -> Iterator[Engine[XttsTurn]]:
     """The engine, open; closed at the end."""
-    engine = cloning_engine(settings, Recordings(settings), cores)
+    engine = cloning_engine(settings, cores)
     engine.open()
     try:
         yield engine

@@ -15,7 +15,9 @@ from engine_room.metrics import Metrics
 from engine_room.recordings import Recordings
 from engine_room.settings import Settings
 from engine_room.sillytavern import Provider
+from engine_room.speaking import Planner
 from engine_room.speech import SpeechTurn, speech_engine
+from engine_room.synthesis import Synthesizer
 from engine_room.transcription import transcription_engine
 from engine_room.transcription_turn import TranscriptionTurn
 from engine_room.voices import Voices
@@ -36,6 +38,8 @@ class Engines:
     speech: Engine[SpeechTurn]
     cloning: Engine[XttsTurn]
     transcription: Engine[TranscriptionTurn]
+    planner: Planner
+    synthesizer: Synthesizer
     metrics: Metrics
     provider: Provider = field(default_factory=Provider)
 
@@ -53,6 +57,7 @@ class Engines:
             engine.refuse()
         for engine in self.all:
             engine.close(max(0, deadline - time.monotonic()))
+        self.synthesizer.close()
         self.recordings.close()
 
     @property
@@ -78,18 +83,22 @@ class Engines:
 def make_engines(settings: Settings) -> Engines:
     """The engines of one server, not yet open."""
     catalogue = Catalogue(settings)
-    recordings = Recordings(settings)
+    voices, recordings = Voices(settings), Recordings(settings)
     cores, metrics = Cores(), Metrics()  # one budget, and one account, for all
+    speech = speech_engine(settings, cores, metrics)
+    cloning = cloning_engine(settings, cores, metrics)
     engines = Engines(
         settings=settings,
         catalogue=catalogue,
-        voices=Voices(settings),
+        voices=voices,
         recordings=recordings,
         chat=chat_engine(settings, catalogue, cores, metrics),
         embeddings=embedding_engine(settings, cores, metrics),
-        speech=speech_engine(settings, recordings, cores, metrics),
-        cloning=cloning_engine(settings, recordings, cores, metrics),
+        speech=speech,
+        cloning=cloning,
         transcription=transcription_engine(settings, catalogue.whisper, cores, metrics),
+        planner=Planner(settings, voices, recordings),
+        synthesizer=Synthesizer(speech, cloning, recordings),
         metrics=metrics,
     )
     metrics.watch(engines.all)

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from engine_room.errors import ApiError, InternalError, QueueFull, ShuttingDown, Unavailable
 
@@ -199,6 +199,13 @@ def _last_event(answer: Answer[Turn], job: Job[Turn]) -> Event:
         log.exception("a request failed")
         return Failed(InternalError())
     return Failed(ShuttingDown())  # an answer without its Done was cut off by close()
+
+
+class Answering(Protocol[Asked]):
+    """What turns are given to."""
+
+    def submit(self, turn: Asked, deliver: Deliver) -> Job[Any]:
+        """See Engine."""
 
 
 class Engine(Generic[Asked]):

@@ -1,4 +1,4 @@
-"""The newest speech, kept as files in `audio/` under readable names.
+"""The newest speech, kept as files in `audio/` under readable names, to be found again by a key.
 
 A thread of its own writes and removes, so that no answer waits for the disk. Only files named as this
 module names them are ever removed.
@@ -16,9 +16,11 @@ from engine_room.settings import Settings
 
 log = logging.getLogger(__name__)
 OWN_NAME = re.compile(r"^\d{8}-\d{6}-\d{3}_[\w.-]+_[\w-]*\.(?:mp3|wav|flac|opus|aac|pcm)$")
-MAX_WORDS_CHARS = 40
-# With the time and forty characters of four bytes a name has 246 bytes, ".partial" has 9, file systems 255.
+MAX_WORDS_CHARS = 35
+# With the time, 35 characters of four bytes and a key a name has 243 bytes, ".partial" has 9; file systems
+# hold 255.
 MAX_VOICE_BYTES = 60
+KEY_CHARS = 16  # hexadecimal digits
 
 
 class Recordings:
@@ -40,8 +42,9 @@ class Recordings:
         self._queue.put(None)
         self._thread.join(timeout_s)
 
-    def keep(self, data: bytes, voice: str, text: str, format_name: str) -> None:
-        """Have a finished file kept; returns at once. Callable from any thread."""
+    def keep(self, data: bytes, voice: str, text: str, format_name: str, key: str = "") -> None:
+        """Have a finished file kept; returns at once. Callable from any thread. The `key`, hexadecimal,
+        stands for all that makes it what it is."""
         if self._max_files and self._max_bytes:
             now = datetime.now()
             stamp = f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03d}"
@@ -49,7 +52,18 @@ class Recordings:
             voice = (
                 re.sub(r"[^\w.-]+", "-", voice).encode()[:MAX_VOICE_BYTES].decode("utf-8", "ignore")
             )
-            self._queue.put((f"{stamp}_{voice}_{words}.{format_name}", data))
+            end = f"_{key[:KEY_CHARS]}" if key else ""
+            self._queue.put((f"{stamp}_{voice}_{words}{end}.{format_name}", data))
+
+    def found(self, key: str, format_name: str) -> bytes | None:
+        """The newest file that was kept under this key; None when there is none. Reads the disk: not for the
+        event loop."""
+        try:
+            names = [path for path in self._folder.iterdir() if OWN_NAME.match(path.name)]
+            same = [p for p in names if p.name.endswith(f"_{key[:KEY_CHARS]}.{format_name}")]
+            return max(same).read_bytes() if same else None
+        except OSError:  # there is no folder, or the file went away just now
+            return None
 
     def _run(self) -> None:
         try:

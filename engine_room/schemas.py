@@ -147,7 +147,13 @@ class SpeechRequest(SpeechSampling):
         1.0, ge=0.25, le=4, allow_inf_nan=False, description="Pace; the pitch stays."
     )
     stream: bool = Field(False, description="Send the sound while it is being made.")
+    stream_format: str = Field("audio", description="audio, or sse: server-sent events.")
+    instructions: Text = Field("", description="How to speak: slowly, with a deep voice, …")
     language: str = Field("", description="Language of the text; empty: found out from it.")
+    sample_rate: int | None = Field(None, description="Samples per second; null: 24000.")
+    bitrate: int | None = Field(None, description="Bits per second of mp3, opus and aac.")
+    timestamps: bool = Field(False, description="Answer as JSON (sse: with events) with captions.")
+    cache: bool = Field(True, description="Take the file of an earlier request like this one.")
     seed: int = Field(-1, description="Makes a cloned voice say it the same way again; -1: drawn.")
 
 

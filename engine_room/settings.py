@@ -160,6 +160,22 @@ class Settings(BaseSettings):
         description="what speaks OpenAI's voice names with `tts-1` and its like: `hibari` (the fast English "
         "voices), `xtts` (its studio speakers; an error while there is no XTTS)",
     )
+    speech_lufs: float = Field(
+        -22, ge=-40, le=-10, description="how loud all voices are, in LUFS (EBU R 128)"
+    )
+    speech_sample_rate: int = Field(
+        24_000,
+        ge=8_000,
+        le=96_000,
+        description="samples per second of speech, in formats that have this rate; in others 24000",
+    )
+    speech_bitrate: Count = Field(
+        0, description="bits per second of mp3, opus and aac; 0: 96000, for opus 48000"
+    )
+    speech_cache: bool = Field(
+        True,
+        description="answer a speech request like an earlier one with the file that is kept of it",
+    )
     audio_keep_files: Count = Field(500, description="newest speech files kept; 0 keeps nothing")
     audio_keep_mb: Count = Field(500, description="megabytes of speech kept; 0 keeps nothing")
 

@@ -79,14 +79,16 @@ def _is_latin(char: str) -> bool:
     )
 
 
-def pieces(text: str, max_chars: int = MAX_PIECE_CHARS) -> Iterator[str]:
+def pieces(text: str, max_chars: int = MAX_PIECE_CHARS, by_sentence: bool = False) -> Iterator[str]:
     """The text in pieces of at most `max_chars`, none empty, cut at a sentence, else a clause, else a
-    word, else anywhere. The first piece is one sentence, so that the sound starts soon."""
+    word, else anywhere. The first piece is one sentence, so that the sound starts soon, and with
+    `by_sentence` so are all others."""
     held = ""
     is_first = True
     for sentence in _sentences(text):
         for part in _cut(sentence, max_chars):
-            if held and (is_first or len(held) + 1 + len(part) > max_chars):
+            is_full = by_sentence or is_first or len(held) + 1 + len(part) > max_chars
+            if held and is_full:
                 yield held
                 held, is_first = part, False
             else:

@@ -76,4 +76,5 @@ _VOICES = (
 )
 # fmt: on
 
+LOUDNESS_LUFS = -22.0
 STANDARD_VOICES = {voice.id: voice for voice in _VOICES}

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
 from engine_room.errors import ApiError, ClientGone
-from engine_room.jobs import Deliver, Done, Engine, Event, Failed, Job
+from engine_room.jobs import Answering, Deliver, Done, Event, Failed, Job
 
 log = logging.getLogger(__name__)
 PING_S = 10
@@ -73,7 +73,7 @@ class Stream:
         self._job: Job[Any] | None = None
         self._watcher = asyncio.create_task(self._watch(request))
 
-    def submit(self, engine: Engine[Turn], turn: Turn) -> None:
+    def submit(self, engine: Answering[Turn], turn: Turn) -> None:
         """Hand the turn to the engine. Raises QueueFull, ShuttingDown."""
         self._job = engine.submit(turn, self._deliverer())
 
@@ -134,7 +134,7 @@ class Stream:
 
 
 async def open_stream(
-    request: Request, engine: Engine[Turn], turn: Turn, patience_s: float | None = None
+    request: Request, engine: Answering[Turn], turn: Turn, patience_s: float | None = None
 ) -> Stream:
     """Submit the turn and wait for its first event, whose failure is raised here, before any header.
 
@@ -151,7 +151,7 @@ async def open_stream(
     return stream
 
 
-async def result_of(request: Request, engine: Engine[Turn], turn: Turn) -> Any:
+async def result_of(request: Request, engine: Answering[Turn], turn: Turn) -> Any:
     """The result of a turn that has no items. Raises ApiError, ClientGone on a hang-up."""
     stream = await open_stream(request, engine, turn)
     await stream.collect()
@@ -207,7 +207,7 @@ def _data(frame: object) -> bytes:
     return b"data: " + json.dumps(frame, separators=(",", ":")).encode() + b"\n\n"
 
 
-def audio(stream: Stream, media_type: str) -> StreamingResponse:
+def audio(stream: Stream, media_type: str, headers: dict[str, str]) -> StreamingResponse:
     """The job's blocks of bytes as they come; a failure on the way breaks the connection off."""
 
     async def blocks() -> AsyncIterator[bytes]:
@@ -217,4 +217,4 @@ def audio(stream: Stream, media_type: str) -> StreamingResponse:
         finally:
             stream.close()
 
-    return StreamingResponse(blocks(), media_type=media_type)
+    return StreamingResponse(blocks(), media_type=media_type, headers=headers)

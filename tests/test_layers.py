@@ -49,6 +49,7 @@ FLOORS = [
         "recordings",
     }
     | {"speech_markdown", "speech_text", "voice_names"}
+    | {"loudness", "speech_format", "speech_output", "spoken"}
     | {
         "chat.answer_grammar",
         "chat.grammar",
@@ -96,6 +97,7 @@ FLOORS = [
         "chat.scheduler",
         "embedding_llama",
         "speech_light",
+        "speech_writer",
         "transcription_whisper",
         "xtts.conversion",
         "xtts.coqui",
@@ -107,7 +109,7 @@ FLOORS = [
     },
     {"chat.engine", "embedding", "speech", "transcription", "xtts.engine"},
     {"app", "commands", "streams", "door", "engines", "origins", "server"}
-    | {"speaking", "transcribing", "uploads"},
+    | {"speaking", "speech_key", "synthesis", "transcribing", "uploads"},
     {"openai_api"},
 ]
 # (importer, imported) on one floor.
@@ -161,6 +163,14 @@ NEIGHBOURS = {
     ("chat.turn", "chat.grammar"),
     ("chat.turn", "chat.logprobs"),
     ("chat.vocabulary", "chat.turn"),
+    ("engines", "speaking"),
+    ("engines", "synthesis"),
+    ("speaking", "speech_key"),
+    ("speaking", "synthesis"),
+    ("speech_format", "spoken"),
+    ("speech_key", "synthesis"),
+    ("speech_output", "encoding"),
+    ("spoken", "encoding"),
     ("health", "jobs"),
     ("embedding_format", "catalogue"),
     ("embedding_format", "embedding_turn"),

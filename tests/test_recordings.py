@@ -43,8 +43,8 @@ def test_a_file_says_when_in_which_voice_and_what(tmp_path: Path) -> None:
         ("a\0b/c\\d", "x\0y/z:?*", "a-b-c-d_x-y-z.mp3"),
         ("alloy", "?!", "alloy_.mp3"),
         ("alloy", "Größe 漢字", "alloy_größe-漢字.mp3"),
-        ("alloy", "word " * 50, "alloy_word-word-word-word-word-word-word-word.mp3"),
-        ("語" * 80, "𠀀" * 60, f"{'語' * 20}_{'𠀀' * 40}.mp3"),
+        ("alloy", "word " * 50, "alloy_word-word-word-word-word-word-word.mp3"),
+        ("語" * 80, "𠀀" * 60, f"{'語' * 20}_{'𠀀' * 35}.mp3"),
     ],
 )
 def test_any_voice_and_text_make_a_name_inside_the_folder(
@@ -132,3 +132,28 @@ def test_what_the_disk_does_not_take_is_only_logged_and_the_next_is_kept(
 
 def test_a_missing_folder_is_made(tmp_path: Path) -> None:
     assert words(kept(tmp_path / "a" / "b", speech("hi"))) == ["alloy_hi.mp3"]
+
+
+def test_a_file_is_found_again_by_its_key_and_format(tmp_path: Path) -> None:
+    recordings = Recordings(Settings(_env_file=None, audio_dir=tmp_path))
+    assert recordings.found("ab" * 32, "mp3") is None
+    recordings.open()
+    for data, key, form in ((b"1", "ab", "mp3"), (b"2", "ab", "wav"), (b"3", "cd", "mp3")):
+        recordings.keep(data, "alloy", "Hello", form, key * 32)
+    recordings.keep(b"4", "alloy", "Hello", "mp3")
+    recordings.close()
+    assert recordings.found("ab" * 32, "mp3") == b"1"
+    assert recordings.found("ab" * 32, "wav") == b"2"
+    assert recordings.found("cd" * 32, "mp3") == b"3"
+    assert recordings.found("ef" * 32, "mp3") is None
+
+
+def test_keys_do_not_keep_old_files_from_being_removed(tmp_path: Path) -> None:
+    recordings = Recordings(Settings(_env_file=None, audio_dir=tmp_path, audio_keep_files=1))
+    recordings.open()
+    for number in range(3):
+        recordings.keep(b"x", "語" * 80, "𠀀" * 60, "flac", f"{number}" * 64)
+    recordings.close()
+    assert [path.name[-21:] for path in tmp_path.iterdir()] == ["2222222222222222.flac"]
+    assert recordings.found("2" * 64, "flac") == b"x"
+    assert recordings.found("1" * 64, "flac") is None

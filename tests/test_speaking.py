@@ -8,10 +8,13 @@ import pytest
 
 from engine_room.engines import make_engines
 from engine_room.errors import InvalidRequest, ModelNotFound, Unavailable, VoiceNotFound
+from engine_room.recordings import Recordings
 from engine_room.schemas import SpeechRequest
 from engine_room.settings import Settings
-from engine_room.speaking import speech_turn
+from engine_room.speaking import Planner
 from engine_room.speech import SpeechTurn
+from engine_room.speech_output import Output
+from engine_room.synthesis import SynthesisTurn
 from engine_room.voices import Voices
 from engine_room.xtts.sampling import SamplingChanges
 from engine_room.xtts.studio import StudioVoice
@@ -45,9 +48,16 @@ def with_model(settings: Settings, name: str = "xtts_v2") -> Settings:
     return settings
 
 
-def turn(settings: Settings, **fields: Any) -> SpeechTurn | XttsTurn:
+def planned(settings: Settings, **fields: Any) -> SynthesisTurn:
     body = SpeechRequest.model_validate({"input": "Hello.", **fields})
-    return speech_turn(body, Voices(settings), settings)
+    return Planner(settings, Voices(settings), Recordings(settings)).turn(body)
+
+
+def turn(settings: Settings, **fields: Any) -> SpeechTurn | XttsTurn:
+    """What the engine of the only part is asked."""
+    (part,) = planned(settings, **fields).parts
+    assert part.turn
+    return part.turn
 
 
 def test_a_standard_voice_is_the_fast_one_unless_xtts_is_asked_for(settings: Settings) -> None:
@@ -165,3 +175,65 @@ def test_what_is_wrong_is_named(settings: Settings) -> None:
         turn(settings, response_format="mp4")
     with pytest.raises(ModelNotFound, match=r"whisper-1.*tts-1-hd"):
         turn(settings, model="whisper-1")
+
+
+def test_settings_say_what_a_file_is_where_the_request_does_not(settings: Settings) -> None:
+    own = settings.model_copy(update={"speech_sample_rate": 44_100, "speech_bitrate": 64_000})
+    assert planned(own).output == Output("mp3", 44_100, 64_000)
+    assert planned(own, sample_rate=16_000, bitrate=32_000).output == Output("mp3", 16_000, 32_000)
+    assert planned(own, response_format="opus").output == Output("opus", 24_000, 64_000)
+    assert planned(own, response_format="wav").output == Output("wav", 44_100, None)
+    assert planned(settings).output == Output("mp3", 24_000, None)
+    with pytest.raises(InvalidRequest, match="sample_rate '44100'"):
+        planned(settings, response_format="opus", sample_rate=44_100)
+    with pytest.raises(InvalidRequest, match="stream_format 'xml'"):
+        planned(settings, stream_format="xml")
+
+
+def test_a_request_streams_when_it_says_so_or_its_reader_does(settings: Settings) -> None:
+    assert not planned(settings).stream
+    assert planned(settings, stream=True).stream
+    assert planned(settings, stream_format="sse").stream
+    body = SpeechRequest(input="Hello.")
+    planner = Planner(settings, Voices(settings), Recordings(settings))
+    assert planner.turn(body, is_read_as_stream=True).stream
+
+
+def test_all_that_changes_the_sound_changes_the_key_and_nothing_else_does(
+    settings: Settings,
+) -> None:
+    with_model(settings)
+    requests: list[dict[str, Any]] = [
+        {},
+        {"input": "Hello"},
+        {"voice": "onyx"},
+        {"voice": "Grandma"},
+        {"voice": "Grandma", "seed": 1},
+        {"voice": "Grandma", "top_k": 1},
+        {"voice": "Grandma", "language": "de"},
+        {"voice": "nova", "model": "tts-1-hd"},
+        {"speed": 1.5},
+        {"response_format": "wav"},
+        {"sample_rate": 48_000},
+        {"bitrate": 64_000},
+        {"voice": "nova"},
+    ]
+    keys = {planned(settings, **fields).key for fields in requests}
+    assert len(keys) == len(requests)
+    louder = settings.model_copy(update={"speech_lufs": -18})
+    assert planned(louder).key not in keys
+    assert planned(settings, stream=True, cache=False, user="me").key == planned(settings).key
+    (settings.voice_clones_dir / "Grandma.wav").write_bytes(b"RIFF again")
+    assert planned(settings, voice="Grandma").key not in keys
+
+
+def test_a_file_that_is_kept_is_taken_unless_asked_not_to(settings: Settings) -> None:
+    own = settings.model_copy(update={"audio_dir": settings.models_dir.parent / "audio"})
+    recordings = Recordings(own)
+    recordings.open()
+    recordings.keep(b"kept", "alloy", "Hello.", "mp3", planned(own).key)
+    recordings.close()
+    assert planned(own).kept == planned(own, stream=True).kept == b"kept"
+    for fields in ({"cache": False}, {"speed": 2}, {"stream_format": "sse"}, {"timestamps": True}):
+        assert planned(own, **fields).kept is None
+    assert planned(own.model_copy(update={"speech_cache": False})).kept is None

@@ -65,7 +65,7 @@ def served(
 
     async def audio(request: Request) -> Response:
         stream = await streams.open_stream(request, engine, turn)
-        return streams.audio(stream, "audio/mpeg")
+        return streams.audio(stream, "audio/mpeg", {})
 
     async def whole(request: Request) -> Response:
         stream = await streams.open_stream(request, engine, turn)

@@ -14,12 +14,12 @@ import pytest
 
 from engine_room.clones import ClonedVoice
 from engine_room.cores import Cores
-from engine_room.encoding import Sound, decode, encode
-from engine_room.errors import ApiError, InternalError, InvalidRequest, Unavailable
+from engine_room.encoding import Sound, encode
+from engine_room.errors import ApiError, InvalidRequest, Unavailable
 from engine_room.jobs import Done, Engine, Failed, Inbox, Job, Status
 from engine_room.metrics import Metrics
-from engine_room.recordings import Recordings
 from engine_room.settings import Settings
+from engine_room.spoken import SpokenBlock
 from engine_room.xtts.engine import Cloning, cloning_engine
 from engine_room.xtts.folder import XttsFolder
 from engine_room.xtts.pace import TOKEN_S, max_audio_tokens
@@ -47,16 +47,17 @@ class Events:
         self.queue: queue.Queue[object] = queue.Queue()
         self.job: Job[XttsTurn] = engine.submit(turn, self.queue.put)
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[SpokenBlock]:
         """The blocks; raises the error that ended the job."""
         while not isinstance(event := self.queue.get(timeout=PATIENCE_S), Done):
             if isinstance(event, Failed):
                 raise event.error
-            assert isinstance(event, bytes)
+            assert isinstance(event, SpokenBlock)
             yield event
 
     def data(self) -> bytes:
-        return b"".join(self)
+        """The samples."""
+        return b"".join(block.sound.samples.tobytes() for block in self)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="module")
 def engine(settings: Settings) -> Iterator[Engine[XttsTurn]]:
-    engine = cloning_engine(settings, Recordings(settings))
+    engine = cloning_engine(settings)
     engine.open()
     yield engine
     engine.close()
@@ -96,7 +97,6 @@ def turn(folder: XttsFolder, **changes: Any) -> XttsTurn:
         "language": "en",
         "voice": StudioVoice(next(iter(speaker_names(folder)), "Nobody")),
         "speed": 1.0,
-        "format_name": "wav",
         "stream": False,
         "seed": 7,
     }
@@ -104,7 +104,7 @@ def turn(folder: XttsFolder, **changes: Any) -> XttsTurn:
 
 
 def sound(data: bytes) -> Sound:
-    return decode(data, 24_000)
+    return Sound(np.frombuffer(data, np.float32), 24_000)
 
 
 def test_a_clip_becomes_a_voice_that_speaks(
@@ -133,7 +133,7 @@ def test_a_seed_gives_the_same_sound_on_one_core_and_on_two(
     long = turn(xtts_folder, text="A sentence that has no end " * 9, seed=3)
     heard = []
     for num_cores in (1, 2):
-        engine = cloning_engine(settings, Recordings(settings), Cores(num_cores))
+        engine = cloning_engine(settings, Cores(num_cores))
         engine.open()
         heard.append(Events(engine, long).data())
         engine.close()
@@ -175,8 +175,8 @@ def test_a_stream_is_the_same_sound_and_begins_before_it_ends(
             break
     else:
         pytest.fail("every sentence had to be said again, as no stream can")
-    blocks = list(Events(engine, turn(xtts_folder, seed=seed, stream=True, format_name="pcm")))
-    streamed = np.frombuffer(b"".join(blocks), "<i2") / 32768
+    blocks = list(Events(engine, turn(xtts_folder, seed=seed, stream=True)))
+    streamed = np.concatenate([block.sound.samples for block in blocks])
     assert len(blocks) > 1
     assert len(streamed) == len(whole)
     assert np.abs(streamed - whole).max() < 1e-4
@@ -203,7 +203,10 @@ def test_a_sentence_that_goes_wrong_is_said_again_and_a_stream_of_it_is_cut(
     caplog.clear()
     blocks = list(Events(engine, turn(xtts_folder, text="Hi.", seed=seed, stream=True)))
     assert "did not end by itself: cut" in caplog.text
-    assert sound(b"".join(blocks)).duration_s < max_audio_tokens("Hi.", "en") * TOKEN_S + 0.1
+    assert (
+        sum(block.sound.duration_s for block in blocks)
+        < max_audio_tokens("Hi.", "en") * TOKEN_S + 0.1
+    )
 
 
 def test_faults_are_counted_with_what_was_done_and_so_are_sentences_and_loads(
@@ -214,7 +217,7 @@ def test_faults_are_counted_with_what_was_done_and_so_are_sentences_and_loads(
     def count(name: str, **labels: str) -> float | None:
         return metrics.registry.get_sample_value(f"openai_api_{name}_total", labels)
 
-    engine = cloning_engine(settings, Recordings(settings), metrics=metrics)
+    engine = cloning_engine(settings, metrics=metrics)
     engine.open()
     num_chars, samples = 0, 0
     for seed in range(20):
@@ -314,40 +317,44 @@ def test_one_that_is_cancelled_in_the_middle_of_a_sentence_leaves_its_place(
     narrow = settings.model_copy(update={"xtts_parallel": 1})
     events: queue.Queue[object] = queue.Queue()
     inbox = Cancelling(Job(turn(xtts_folder, text=TWO), events.put))
-    thread = threading.Thread(target=Cloning(narrow, Recordings(narrow)).serve, args=[inbox])
+    thread = threading.Thread(target=Cloning(narrow).serve, args=[inbox])
     thread.start()
     assert isinstance(events.get(timeout=PATIENCE_S), Failed)
     inbox.put(Job(turn(xtts_folder), events.put))
-    assert isinstance(events.get(timeout=PATIENCE_S), bytes)
+    assert isinstance(events.get(timeout=PATIENCE_S), SpokenBlock)
     inbox.close()
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
 
 
-class Broken(Recordings):
-    """Fails at the end of an answer, once."""
-
-    num_calls = 0
-
-    def keep(self, *args: Any) -> None:
-        self.num_calls += 1
-        if self.num_calls == 1:
-            raise OSError("no space left")
-
-
-def test_what_fails_at_the_end_of_an_answer_ends_it_and_no_other(
-    settings: Settings, xtts_folder: XttsFolder
+def test_a_sentences_text_and_tokens_come_with_its_sound(
+    engine: Engine[XttsTurn], xtts_folder: XttsFolder
 ) -> None:
-    engine = cloning_engine(settings, Broken(settings))
-    engine.open()
-    try:
-        first = Events(engine, turn(xtts_folder, text="Hi."))
-        second = Events(engine, turn(xtts_folder, text=TWO))
-        with pytest.raises(InternalError):
-            first.data()
-        assert second.data()
-    finally:
-        engine.close()
+    for stream in (False, True):
+        blocks = list(Events(engine, turn(xtts_folder, text=TWO, stream=stream)))
+        texts = [block.text for block in blocks if block.text]
+        assert texts == [
+            "First there is this sentence.",
+            "Then there is a second one, which is longer.",
+        ]
+        assert blocks[0].text == texts[0]
+        read = [block.num_text_tokens for block in blocks if block.text]
+        assert sum(block.num_text_tokens for block in blocks) == sum(read)
+        assert min(read) > 20  # the tiny model's tokens are letters
+        said_s = sum(block.num_audio_tokens for block in blocks) * TOKEN_S
+        heard_s = sum(block.sound.duration_s for block in blocks)
+        assert said_s == pytest.approx(heard_s, abs=1)
+
+
+def test_pauses_between_sentences_grow_and_shrink(
+    engine: Engine[XttsTurn], xtts_folder: XttsFolder
+) -> None:
+    heard_s = [
+        sound(Events(engine, turn(xtts_folder, text=TWO, pause_ratio=ratio)).data()).duration_s
+        for ratio in (0.5, 1.0, 2.0)
+    ]
+    assert heard_s[1] - heard_s[0] == pytest.approx((heard_s[2] - heard_s[1]) / 2, abs=0.001)
+    assert heard_s[1] - heard_s[0] > 0.1
 
 
 def test_speed_keeps_the_pitch_and_changes_the_length(
@@ -458,7 +465,7 @@ def test_an_idle_model_is_unloaded_and_comes_back_when_it_is_asked_for(
 ) -> None:
     caplog.set_level("INFO")
     hasty = settings.model_copy(update={"xtts_unload_after_s": 1})
-    engine = cloning_engine(hasty, Recordings(hasty))
+    engine = cloning_engine(hasty)
     engine.open()
     try:
         first = Events(engine, turn(xtts_folder)).data()
@@ -482,7 +489,7 @@ def test_the_path_of_a_gpu_speaks_like_the_one_of_a_cpu(
     # torch's other name for the CPU: all that a GPU does, where there may be none.
     changes = {"xtts_device": "cpu:0", "xtts_dtype": dtype}
     on_gpu = settings.model_copy(update=changes)
-    other = cloning_engine(on_gpu, Recordings(on_gpu))
+    other = cloning_engine(on_gpu)
     other.open()
     try:
         for voice in (my_voice, StudioVoice("Speaker 1")):
@@ -508,7 +515,7 @@ def test_at_start_it_is_loaded_before_anybody_asks(
             "models_dir": xtts_folder.path.parent,
         }
     )
-    engine = cloning_engine(eager, Recordings(eager))
+    engine = cloning_engine(eager)
     engine.open()
     try:
         deadline = time.monotonic() + PATIENCE_S

@@ -21,7 +21,6 @@ from engine_room.cores import Cores
 from engine_room.errors import ApiError, InternalError, ShuttingDown, Unavailable
 from engine_room.jobs import Done, Engine, Failed, Inbox, Job, Serve, Status
 from engine_room.metrics import Metrics, Remedy
-from engine_room.recordings import Recordings
 from engine_room.settings import Settings
 from engine_room.xtts.folder import XttsFolder, default_folder
 from engine_room.xtts.gpt import MAX_BATCH_POSITIONS, Floats, Span
@@ -46,14 +45,13 @@ MAX_OPEN = 64  # requests that take turns; the others wait in the inbox
 
 def cloning_engine(
     settings: Settings,
-    recordings: Recordings,
     cores: Cores | None = None,
     metrics: Metrics | None = None,
 ) -> Engine[XttsTurn]:
     """The engine, not yet open. It is ready without a model: that is loaded at the first turn."""
 
     def load() -> Serve[XttsTurn]:
-        cloning = Cloning(settings, recordings, cores, partial(setattr, engine, "status"), metrics)
+        cloning = Cloning(settings, cores, partial(setattr, engine, "status"), metrics)
         if settings.xtts_at_start and cloning_status(settings).state == "ready":
             cloning.use(default_folder(settings.models_dir))
         return cloning.serve
@@ -68,14 +66,12 @@ class Cloning:
     def __init__(
         self,
         settings: Settings,
-        recordings: Recordings,
         cores: Cores | None = None,
         report: Callable[[Status], None] = lambda status: None,
         metrics: Metrics | None = None,
     ) -> None:
         self._settings = settings
         self._report = report
-        self._recordings = recordings
         self._cores = cores or Cores()
         self._metrics = metrics or Metrics()
         self._metrics.expect_faults(fault.name for fault in Fault)
@@ -229,12 +225,12 @@ class Cloning:
 
         def sentence(piece: Piece) -> Sentence:
             return Sentence(
+                piece.text,
                 tokens(spoken(piece.text, language)),
                 max_audio_tokens(piece.text, language),
                 expected(piece.text, language),
                 is_one_breath(piece.text),
                 piece.pause_s,
-                len(piece.text),
             )
 
         texts = pieces(turn.text, language, lambda text: len(tokens(text)), model.max_text_tokens)
@@ -345,7 +341,7 @@ class Cloning:
         if fault:
             self._note(narration, fault, "left as it is" if fault is Fault.TOO_SHORT else "cut")
         sound = mended(sound, rate_hz, fault, tail)
-        self._metrics.spoke("voice_cloning", speaking.sentence.num_chars, len(sound) / rate_hz)
+        self._metrics.spoke("voice_cloning", len(speaking.sentence.text), len(sound) / rate_hz)
         narration.end_sentence(sound)
         if not narration.has_more:
             self._finish(narration)
@@ -358,14 +354,7 @@ class Cloning:
 
     def _finish(self, narration: Narration) -> None:
         self._narrations.remove(narration)
-        if self._tried(narration.job, partial(self._finished, narration)):
-            self._inbox.end(narration.job, Done())
-
-    def _finished(self, narration: Narration) -> bool:
-        turn = narration.job.turn
-        data = narration.finish()
-        self._recordings.keep(data, turn.voice.id, turn.text, turn.format_name)
-        return True
+        self._inbox.end(narration.job, Done())
 
     def _release(self, speaking: Speaking) -> None:
         """Give the place in the GPT back; once more does no harm."""

@@ -5,12 +5,13 @@ import secrets
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from engine_room.encoding import Encoder, Sound, encode, with_true_sizes
+from engine_room.encoding import Sound
 from engine_room.jobs import Job
+from engine_room.spoken import SpokenBlock
 from engine_room.xtts.gpt import Conditioning, Floats
 from engine_room.xtts.guard import Fault, length_fault
 from engine_room.xtts.pace import TOKEN_S, Expected
@@ -29,15 +30,15 @@ RETRY_SEED = 1_000_003  # added to a sentence's seed when it is said again
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A piece of the text as the GPT gets it: its tokens, how many audio tokens it may take, how long that
-    should be, whether it has no pause in it, the silence after it, and how many characters it was."""
+    """A piece of the text, and as the GPT gets it: its tokens, how many audio tokens it may take, how long
+    that should be, whether it has no pause in it, and the silence after it."""
 
+    text: str
     tokens: list[int]
     max_audio_tokens: int
     expected: Expected
     is_one_breath: bool
     pause_s: float
-    num_chars: int
 
 
 @dataclass(slots=True)
@@ -88,15 +89,11 @@ class Narration:
         # The same for narrations in the same voice.
         self.voice_key = hashlib.sha256(conditioning.latents.tobytes()).digest()
         self.speaking: Speaking | None = None
-        turn = job.turn
-        self.seed = turn.seed if turn.seed >= 0 else secrets.randbits(32)
+        self.seed = job.turn.seed if job.turn.seed >= 0 else secrets.randbits(32)
         self._sentences = deque(sentences)
         self._num_begun = 0
         self._retry_seed: int | None = None
         self._rate_hz = rate_hz
-        self._encoder = Encoder(turn.format_name, rate_hz) if turn.stream else None
-        self._sounds: list[Floats] = []
-        self._blocks: list[bytes] = []
 
     @property
     def is_seeded(self) -> bool:
@@ -148,40 +145,32 @@ class Narration:
         if not speaking.sounds:
             sound = ramped(sound, self._rate_hz)
         speaking.sounds.append(sound)
-        if self._encoder:
-            speaking.num_sent += len(sound)
-            self._add(sound)
+        if self.job.turn.stream and len(sound):
+            self._send(speaking, sound)
 
     def end_sentence(self, sound: Floats) -> None:
         """All of the sentence, as it is to be, at least what was sent; then the pause after it."""
-        assert self.speaking
-        rest = sound[self.speaking.num_sent :]
-        if not self.speaking.sounds:
+        speaking = self.speaking
+        assert speaking
+        rest = sound[speaking.num_sent :]
+        if not speaking.sounds:
             rest = ramped(rest, self._rate_hz)
-        self._add(ramped(rest[::-1], self._rate_hz)[::-1])
+        rest = ramped(rest[::-1], self._rate_hz)[::-1]
         if self.has_more:
-            num_silent = round(self.speaking.sentence.pause_s / self.job.turn.speed * self._rate_hz)
-            self._add(np.zeros(num_silent, np.float32))
+            turn = self.job.turn
+            pause_s = speaking.sentence.pause_s * turn.pause_ratio / turn.speed
+            rest = np.concatenate([rest, np.zeros(round(pause_s * self._rate_hz), np.float32)])
+        self._send(speaking, rest, speaking.num_latents)
         self.speaking = None
 
-    def _add(self, sound: Floats) -> None:
-        if self._encoder is None:
-            self._sounds.append(sound)
-        elif len(sound) and (block := self._encoder.add(sound)):
-            self._deliver(block)
-
-    def _deliver(self, block: bytes) -> None:
-        self._blocks.append(block)
+    def _send(self, speaking: Speaking, sound: Floats, num_audio_tokens: int = 0) -> None:
+        """The text and its tokens go with the sentence's first sound, the audio tokens with its last."""
+        block = SpokenBlock(Sound(sound, self._rate_hz), num_audio_tokens=num_audio_tokens)
+        if not speaking.num_sent:
+            sentence = speaking.sentence
+            block = replace(block, text=sentence.text, num_text_tokens=len(sentence.tokens))
+        speaking.num_sent += len(sound)
         self.job.deliver(block)
-
-    def finish(self) -> bytes:
-        """Send what is left; the whole file, as it is to be kept."""
-        if self._encoder is None:
-            sound = Sound(np.concatenate(self._sounds), self._rate_hz)
-            self._deliver(encode(sound, self.job.turn.format_name))
-        elif block := self._encoder.finish():
-            self._deliver(block)
-        return with_true_sizes(self.job.turn.format_name, b"".join(self._blocks))
 
 
 def ramped(sound: Floats, rate_hz: int) -> Floats:

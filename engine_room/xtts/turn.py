@@ -10,16 +10,16 @@ from engine_room.xtts.studio import StudioVoice as StudioVoice
 
 @dataclass(frozen=True, slots=True)
 class XttsTurn:
-    """One request. The items of its answer are blocks of bytes of `format_name`: one with the whole file,
-    or, with `stream`, one as often as there is sound. `language` is the request's, or empty; a `seed` below
-    0 is drawn."""
+    """One text in one voice. The items of its answer are SpokenBlocks: one a sentence, or, with `stream`, as
+    often as there is sound. `language` is the request's, or empty; a `seed` below 0 is drawn; `pause_ratio`
+    multiplies the pauses between sentences."""
 
     folder: XttsFolder
     text: str
     language: str
     voice: ClonedVoice | StudioVoice
     speed: float
-    format_name: str
     stream: bool
     seed: int = -1
     sampling: SamplingChanges = field(default_factory=SamplingChanges)
+    pause_ratio: float = 1.0
