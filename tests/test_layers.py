@@ -48,7 +48,8 @@ FLOORS = [
         "voices",
         "recordings",
     }
-    | {"speech_markdown", "speech_text", "voice_names"}
+    | {"instructions", "lexicon", "speech_markdown", "speech_script"}
+    | {"speech_text", "voice_names"}
     | {
         "chat.answer_grammar",
         "chat.grammar",
@@ -178,6 +179,7 @@ NEIGHBOURS = {
     ("voices", "clones"),
     ("voices", "encoding"),
     ("sillytavern", "xtts.languages"),
+    ("speech_script", "speech_markdown"),
     ("voices", "jobs"),
     ("xtts.cleaning", "xtts.languages"),
     ("xtts.coqui", "xtts.conversion"),
