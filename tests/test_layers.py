@@ -20,6 +20,7 @@ MODULES["openai_api"] = PROJECT_DIR / "openai_api.py"
 FLOORS = [
     {
         "cores",
+        "english_words",
         "errors",
         "folders",
         "gguf",
@@ -48,7 +49,7 @@ FLOORS = [
         "voices",
         "recordings",
     }
-    | {"instructions", "lexicon", "speech_markdown", "speech_script"}
+    | {"instructions", "lexicon", "speech_english", "speech_markdown", "speech_script"}
     | {"speech_text", "voice_names"}
     | {
         "chat.answer_grammar",
