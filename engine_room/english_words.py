@@ -13,6 +13,8 @@ WORDS = {
     "w/out": "without",
     "w/in": "within",
     "b/c": "because",
+    "vs.": "versus",
+    "approx.": "approximately",
     "Esq.": "Esquire",
     "ca.": "circa",
     "incl.": "including",
@@ -40,7 +42,33 @@ SIGNS = {
     "π": "pi",
     "Ω": "ohms",
 }
-BEFORE_NUMBERS = {"p.": "page", "ext.": "extension", "art.": "article", "sec.": "section"}
+# Before a number the voice takes their dot for the end of a sentence.
+BEFORE_NUMBERS = {
+    "p.": "page",
+    "pp.": "pages",
+    "ext.": "extension",
+    "art.": "article",
+    "sec.": "section",
+    "no.": "number",
+    "nos.": "numbers",
+    "fig.": "figure",
+    "vol.": "volume",
+    "ch.": "chapter",
+    "apt.": "apartment",
+    "rte.": "route",
+    "jan.": "January",
+    "feb.": "February",
+    "mar.": "March",
+    "apr.": "April",
+    "jun.": "June",
+    "jul.": "July",
+    "aug.": "August",
+    "sep.": "September",
+    "sept.": "September",
+    "oct.": "October",
+    "nov.": "November",
+    "dec.": "December",
+}
 WEEKDAYS = {
     "Mon": "Monday",
     "Tue": "Tuesday",

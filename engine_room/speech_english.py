@@ -183,7 +183,11 @@ _TABLE: list[tuple[str, Replacement]] = [
     # Words and signs that stand by themselves.
     (rf"(?<!\w)({_any_of(en.WORDS)})(?!\w)", _word),
     (rf" ?({_any_of(en.SIGNS)}) ?", lambda found: f" {en.SIGNS[found[1]]} "),
-    (rf"\b({_any_of(en.BEFORE_NUMBERS)}) ?(?=\d)", lambda found: f"{en.BEFORE_NUMBERS[found[1]]} "),
+    (
+        rf"(?i)\b({_any_of(en.BEFORE_NUMBERS)}) ?(?=\d)",
+        lambda found: f"{en.BEFORE_NUMBERS[found[1].lower()]} ",
+    ),
+    (r"\b(e\.g|i\.e)\.(?= [A-Z\d])", r"\1.,"),
     (
         rf"\b({_any_of(en.WEEKDAYS)})[-–]({_any_of(en.WEEKDAYS)})\b",
         lambda found: f"{en.WEEKDAYS[found[1]]} to {en.WEEKDAYS[found[2]]}",
@@ -272,7 +276,7 @@ _TABLE: list[tuple[str, Replacement]] = [
     (rf"(?<![\w.,])(\d+\.\d+|{NUMBER}(?=B (?:[a-z]+s|people)\b))B\b", r"\1 billion"),
     # Four digits that are no year.
     (
-        r"(?<![\w.,/-])(?!1[6-9]|20)(\d{2}(?!00)\d\d)(?= (?:[a-z]+s|people|men|women|children)\b)",
+        r"(?<![\w.,/-])(?<!by )(?!1[6-9]|20)(\d{2}(?!00)\d\d)(?= (?:[a-z]+s|people|men|women|children)\b)",
         lambda found: _grouped(found[1]),
     ),
     # Roman numerals.

@@ -35,6 +35,8 @@ from engine_room.speech_light import LightVoice, plain
             "a != b, x -> y, ≈5, ≤ 3",
             "a is not equal to b, x to y, about 5, less than or equal to 3",
         ),
+        ("No. 7 on Nov. 30, vs. Ohio", "number 7 on November 30, versus Ohio"),
+        ("states, e.g. Ohio, said no.", "states, e.g., Ohio, said no."),
         ("open Mon–Fri", "open Monday to Friday"),
         ("THIS IS VERY BAD FOR THE USA", "this is very bad for the USA"),
         ("the FBI, the CIA and NASA", "the FBI, the CIA and NASA"),
@@ -83,7 +85,7 @@ from engine_room.speech_light import LightVoice, plain
         ("1234 people in 1234", "1,234 people in 1234"),
         ("5M views, 2.5B, 7B parameters", "5 million views, 2.5 billion, 7 billion parameters"),
         ("agent 007, ~5", "agent 0 0 7, about 5"),
-        ("1920x1080, 3 x 4, 3*4, 0x1F", "1920 by 1080, 3 by 4, 3 times 4, 0x1F"),
+        ("1920x1080 pixels, 3 x 4, 3*4, 0x1F", "1920 by 1080 pixels, 3 by 4, 3 times 4, 0x1F"),
         # Units.
         (
             "5 m², 9.8 m/s², 1 g, 2L",
