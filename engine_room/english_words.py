@@ -15,6 +15,10 @@ WORDS = {
     "b/c": "because",
     "vs.": "versus",
     "approx.": "approximately",
+    "tbsp.": "tablespoons",
+    "tsp.": "teaspoons",
+    "IPv4": "I P V 4",
+    "IPv6": "I P V 6",
     "Esq.": "Esquire",
     "ca.": "circa",
     "incl.": "including",
@@ -56,6 +60,7 @@ BEFORE_NUMBERS = {
     "ch.": "chapter",
     "apt.": "apartment",
     "rte.": "route",
+    "rm.": "room",
     "jan.": "January",
     "feb.": "February",
     "mar.": "March",
@@ -223,3 +228,5 @@ VERSIONED = (
 LENGTHS = "long tall wide deep high thick away screen display monitor pipe vinyl by".split()
 # Capitals that stay when others are no more than loud.
 ACRONYMS = frozenset("USA UK US EU UN FBI CIA NASA NATO AI UFO CEO".split())
+# Things that cost so much: a hundred dollar bill.
+PRICED = "bill note coin prize fine fee tip deposit budget deal loan grant contract house company".split()

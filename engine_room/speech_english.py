@@ -116,6 +116,10 @@ def _seconds(found: re.Match[str]) -> str:
     )
 
 
+def _some_seconds(found: re.Match[str]) -> str:
+    return _counted(found[1] or found[2], "second")
+
+
 def _power(found: re.Match[str]) -> str:
     power = found[2].translate(en.SUPERSCRIPTS)
     if power in ("2", "3"):
@@ -236,7 +240,10 @@ _TABLE: list[tuple[str, Replacement]] = [
         rf"(?<![\w.,])({NUMBER})({_MAGNITUDE})? ?({'|'.join(en.CODES)})\b",
         lambda found: _amount(found[1], found[2], en.CURRENCIES[found[3]]),
     ),
-    (r"(\d dollar)s(?= (?:bill|note|coin|prize|fine|fee|tip|deposit)\b|-an?-)", r"\1"),
+    (
+        rf"((?:\d|thousand|illion) (?:dollar|euro|pound))s(?= (?:{'|'.join(en.PRICED)})\b|-an?-)",
+        r"\1",
+    ),
     (
         rf"(?<![\w.,])({NUMBER}) ?({_any_of(en.UNITS)})(?![\w²³/])",
         lambda found: _counted(found[1], en.UNITS[found[2]]),
@@ -245,6 +252,7 @@ _TABLE: list[tuple[str, Replacement]] = [
         rf"(?<![\w.,])({NUMBER})({_any_of(en.GLUED_UNITS)})\b",
         lambda found: _counted(found[1], en.GLUED_UNITS[found[2]]),
     ),
+    (rf"(?<![\w.,])({NUMBER}) s\b(?!')|(?<![\w.,])(\d+\.\d+)s\b", _some_seconds),
     (rf"(?<=[a-z\d])/(?=(?:{'|'.join(en.PER)})\b)", " per "),
     (r"(\d)['′](\d{1,2})[\"″]", r"\1 foot \2"),
     (rf"(?<!\w)(\d+)['′] ?(?={_LENGTHS})", r"\1 feet "),

@@ -6,6 +6,11 @@ from engine_room.speech_english import written_out
 from engine_room.speech_light import LightVoice, plain
 
 
+@pytest.fixture(scope="module")
+def light_voice() -> LightVoice:
+    return LightVoice()
+
+
 @pytest.mark.parametrize(
     ("written", "said"),
     [
@@ -53,7 +58,8 @@ from engine_room.speech_light import LightVoice, plain
         ("$5-10, $5–$10, £1-2 million", "5 to 10 dollars, 5 to 10 dollars, 1 to 2 million pounds"),
         ("-$5 and $-5", "minus 5 dollars and minus 5 dollars"),
         ("US$5, 20 EUR, USD 3", "5 U.S. dollars, 20 euros, 3 dollars"),
-        ("a $100 bill, $10/month", "a 100 dollar bill, 10 dollars per month"),
+        ("a $100 bill, a $1.2M deal", "a 100 dollar bill, a 1.2 million dollar deal"),
+        ("$10/month for 3 tbsp. of tea", "10 dollars per month for 3 tablespoons of tea"),
         ("$0.005", "0.005 dollars"),
         # Telephone numbers.
         ("Call 555-123-4567.", "Call 5 5 5, 1 2 3, 4 5 6 7."),
@@ -65,7 +71,10 @@ from engine_room.speech_light import LightVoice, plain
         ("15.03.2024, 2024/3/5", "2024-03-15, 2024-03-05"),
         ("2024-03-15T14:30:00Z, 2024-03", "2024-03-15, 14:30, March 2024"),
         ("14h30, 10am-5pm", "14:30, 10 a.m. to 5 p.m."),
-        ("1h30m, 2m 5s, 45s, 2h", "1 hour 30 minutes, 2 minutes 5 seconds, 45 seconds, 2 hours"),
+        (
+            "1h30m, 2m 5s, 45s, 0.5 s, 2h",
+            "1 hour 30 minutes, 2 minutes 5 seconds, 45 seconds, 0.5 seconds, 2 hours",
+        ),
         ("in the 30s, the 1990s, the '90s", "in the 30s, the 1990s, the '90s"),
         # Numbers.
         ("pages 5–10, 5-10%, 1914-1918", "pages 5 to 10, 5 to 10%, 1914 to 1918"),
@@ -118,9 +127,11 @@ def test_what_the_voice_would_misread_is_written_out(written: str, said: str) ->
         ("Henry VIII", "henry the eighth"),
     ],
 )
-def test_the_voice_then_says_it_as_its_words(written: str, in_words: str) -> None:
+def test_the_voice_then_says_it_as_its_words(
+    light_voice: LightVoice, written: str, in_words: str
+) -> None:
     """Told by the phonemes, their stresses aside; the rules themselves leave digits to the voice."""
-    read = LightVoice()._g2p
+    read = light_voice._g2p
 
     def sounds(text: str) -> str:
         return str(read(plain(text))).translate(dict.fromkeys(map(ord, "ˈˌ")))
