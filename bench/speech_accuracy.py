@@ -11,6 +11,7 @@ import itertools
 import re
 import warnings
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import jiwer
 import numpy as np
@@ -166,6 +167,8 @@ def main() -> None:
     options = parser.parse_args()
     light = LightVoice()
     print_accuracy(light, options.voices, options.wrong)
+    if not find_spec("resemblyzer"):
+        parser.exit(1, "Likeness is not measured: pip install resemblyzer\n")
     print_likeness(light)
 
 
