@@ -24,6 +24,9 @@ LEFTOVERS = re.compile(
     r"(?<!\w)[*_`~]{1,3}(?=\S)|(?<=\S)[*_`~]{1,3}(?!\w)|^\s*#{1,6}\s+|^\s*[-*+>]\s+|`{3}\w*",
     re.MULTILINE,
 )
+COMMENT = re.compile("<!--.*?-->", re.DOTALL)
+# No tag, for another begins before it ends. Python's parser looks for that end anew from each of them.
+LONE_LESS_THAN = re.compile(r"<(?=[^<>]*(?:<|\Z))")
 TIMES = re.compile(r"(?<=\d)\*(?=\d)")
 UNSPOKEN_TAGS = {"script", "style", "head", "title", "template"}
 BLOCK_TAGS = set(
@@ -33,14 +36,21 @@ SENTENCE_ENDS = (".", "!", "?", "…", ":", ";", ",", "。", "！", "？", "।"
 INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\ufe0e\ufe0f\u20e3"))
 
 
-def readable(text: str) -> str:
+def readable(text: str, *, code_alone: bool = True) -> str:
     """The text as sentences and lines; empty when there is nothing to read. Code blocks are left out, unless
-    there is nothing else."""
-    text = TIMES.sub("×", REST_OF_THOUGHTS.sub("", THOUGHTS.sub("", text)))
+    there is nothing else and `code_alone` is said to be worth reading."""
+    text = TIMES.sub("×", without_thoughts(text))
     tokens = _markdown().parse(_without_tags(text))
-    lines = list(_lines(tokens)) or [token.content for token in tokens if token.type == "fence"]
+    lines = list(_lines(tokens))
+    if code_alone:
+        lines = lines or [token.content for token in tokens if token.type == "fence"]
     text = "\n".join(filter(None, map(str.strip, lines)))
     return emoji.replace_emoji(LEFTOVERS.sub("", text), "").translate(INVISIBLE).strip()
+
+
+def without_thoughts(text: str) -> str:
+    """The text without what a model thought before it answered."""
+    return REST_OF_THOUGHTS.sub("", THOUGHTS.sub("", text))
 
 
 @cache
@@ -90,8 +100,10 @@ def _ended(text: str) -> str:
 def _without_tags(text: str) -> str:
     if "<" not in text and "&" not in text:
         return text
+    comments_end = text.rfind("-->") + 3 if "-->" in text else 0
+    text = COMMENT.sub("", text[:comments_end]) + text[comments_end:]
     reader = _Reader()
-    reader.feed(text)
+    reader.feed(LONE_LESS_THAN.sub("&lt;", text))
     reader.close()
     return "".join(reader.parts)
 

@@ -20,6 +20,7 @@ MODULES["openai_api"] = PROJECT_DIR / "openai_api.py"
 FLOORS = [
     {
         "cores",
+        "english_words",
         "errors",
         "folders",
         "gguf",
@@ -48,7 +49,8 @@ FLOORS = [
         "voices",
         "recordings",
     }
-    | {"speech_markdown", "speech_text", "voice_names"}
+    | {"instructions", "lexicon", "speech_english", "speech_markdown", "speech_script"}
+    | {"speech_text", "voice_names"}
     | {"loudness", "speech_format", "speech_output", "spoken"}
     | {
         "chat.answer_grammar",
@@ -188,6 +190,7 @@ NEIGHBOURS = {
     ("voices", "clones"),
     ("voices", "encoding"),
     ("sillytavern", "xtts.languages"),
+    ("speech_script", "speech_markdown"),
     ("voices", "jobs"),
     ("xtts.cleaning", "xtts.languages"),
     ("xtts.coqui", "xtts.conversion"),
