@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine_room.folders import is_left_over
 from engine_room.xtts.gpt import LAYER_NORM_EPSILON
 from engine_room.xtts.vocoder import Context
 
@@ -60,9 +61,13 @@ def make_in_one(places: Sequence[Path], source: MadeFrom, write: Callable[[Path]
 
 
 def make(folder: Path, source: MadeFrom, write: Callable[[Path], None]) -> None:
-    """Have `write` fill the folder, all of it or nothing. Raises OSError (no room, no permission)."""
+    """Have `write` fill the folder, all of it or nothing. What a crash left of an earlier time, half a GB
+    perhaps, is removed. Raises OSError (no room, no permission)."""
+    for left in folder.parent.glob(f".{folder.name}.*.partial"):
+        number = left.name.split(".")[-2]
+        if is_left_over(left, int(number) if number.isdigit() else 0):
+            shutil.rmtree(left, ignore_errors=True)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
         write(partial)
