@@ -15,13 +15,12 @@ from engine_room import clips
 from engine_room.clones import CLIP_SUFFIXES, NOTE_NAME, ClonedVoice, is_own_file
 from engine_room.encoding import encode
 from engine_room.errors import CannotStore, VoiceExists
+from engine_room.folders import is_left_over
 from engine_room.voice_names import checked_name
 
 log = logging.getLogger(__name__)
 # Hidden, so that no listing shows them; the process's number tells whether somebody still writes there.
 PARTIAL = ".voice-{pid}-{unique}.partial"
-# Past this nobody writes any more, whoever has that number now.
-STALE_S = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +127,7 @@ class CloneStore:
         this process writes anything."""
         try:
             for path in self._folder.glob(PARTIAL.format(pid="*", unique="*")):
-                if not path.is_symlink() and _is_left_over(path):
+                if not path.is_symlink() and is_left_over(path, _writer(path)):
                     log.info("removing the left-over %s", path)
                     shutil.rmtree(path, ignore_errors=True)
         except OSError as error:
@@ -178,21 +177,7 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _is_left_over(path: Path) -> bool:
-    """Whether nobody writes there: old, or of a process that is no more (or of this one's number, which
-    has only begun; in a container every server has the same)."""
-    pid = int(number) if (number := path.name.split("-")[1]).isdigit() else 0
-    is_old = time.time() - path.stat().st_mtime > STALE_S
-    return is_old or pid == os.getpid() or not _is_running(pid)
-
-
-def _is_running(pid: int) -> bool:
-    if os.name == "nt" or pid <= 0:
-        return pid > 0  # Windows has no signal that only asks: there age decides alone
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
+def _writer(path: Path) -> int:
+    """The number of the process that writes there; 0 when its name does not say."""
+    number = path.name.split("-")[1]
+    return int(number) if number.isdigit() else 0

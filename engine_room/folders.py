@@ -2,10 +2,14 @@
 
 import hashlib
 import logging
+import os
+import time
 from collections.abc import Collection
 from pathlib import Path
 
 log = logging.getLogger(__name__)
+# Past this nobody writes any more, whoever has that number now.
+STALE_S = 3600
 
 
 def files_in(folder: Path, suffixes: Collection[str]) -> list[Path]:
@@ -43,3 +47,22 @@ def sha256_of(path: Path) -> str:
         while part := file.read(1 << 20):
             digest.update(part)
     return digest.hexdigest()
+
+
+def is_left_over(path: Path, pid: int) -> bool:
+    """Whether nobody writes there: old, or begun by a process that is no more (or by one of this one's
+    number, which has only begun; in a container every server has the same). Raises OSError."""
+    is_old = time.time() - path.stat().st_mtime > STALE_S
+    return is_old or pid == os.getpid() or not _is_running(pid)
+
+
+def _is_running(pid: int) -> bool:
+    if os.name == "nt" or pid <= 0:
+        return pid > 0  # Windows has no signal that only asks: there age decides alone
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True

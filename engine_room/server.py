@@ -12,8 +12,10 @@ from typing import Any
 import uvicorn
 from pydantic import ValidationError
 
+from engine_room.errors import InvalidRequest
 from engine_room.settings import Settings
 from engine_room.xtts.folder import default_folder
+from engine_room.xtts.languages import language_code
 from engine_room.xtts.readiness import cloning_status
 
 log = logging.getLogger(__name__)
@@ -44,6 +46,10 @@ def settings_of_command_line() -> Settings:
         settings = Settings(_cli_parse_args=True)
     except ValidationError as error:
         sys.exit("\n".join(f"Setting {e['loc'][0]}: {e['msg']}." for e in error.errors()))
+    try:
+        language_code(settings.xtts_language)
+    except InvalidRequest as error:
+        sys.exit(f"Setting xtts_language: {error.message}")
     level = settings.log_level.upper()
     logging.basicConfig(level=level, format="%(levelname)s:     %(message)s")
     return settings

@@ -111,14 +111,17 @@ class Voices:
         return kept[0]
 
     def delete(self, name: str) -> str:
-        """Delete a cloned voice's files, and what was computed of them; its id. Raises VoiceNotFound,
-        Forbidden, CannotStore."""
+        """Delete a cloned voice's files, and what was computed of them; its id. A name that is only like
+        its own is not enough: who deletes `bob` twice must not lose `Bob`. Raises VoiceNotFound, Forbidden,
+        CannotStore."""
         voice = self.get(name)
         if not isinstance(voice, ClonedVoice):
             raise Forbidden(
                 f"The voice {voice.id!r} is a standard voice and cannot be deleted; cloned voices can.",
                 param="voice_id",
             )
+        if composed(name) not in (voice.id, composed(voice.name)):
+            raise VoiceNotFound(name, [voice.id])
         paths = voice.paths[: clips.MAX_CLIPS]
         computed = kept_of(self._settings.voice_clones_dir / CONDITIONING, paths)
         self._store.delete(voice)

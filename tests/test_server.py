@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine_room.server import announce, listen
+from engine_room.server import announce, listen, settings_of_command_line
 from engine_room.settings import Settings
 
 
@@ -35,3 +35,13 @@ def test_the_start_says_what_keeps_a_cloning_model_from_speaking(
         (tmp_path / "xtts_v2" / name).touch()
     assert "openai_api.py xtts-license" in said(accepted=False)
     assert "Cloned voices" not in said(accepted=True)
+
+
+def test_a_language_that_no_voice_speaks_ends_the_program_at_the_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.argv", ["openai_api.py", "--xtts-language", "klingon"])
+    with pytest.raises(SystemExit, match=r"xtts_language: language 'klingon' is none .* en \("):
+        settings_of_command_line()
+    monkeypatch.setattr("sys.argv", ["openai_api.py", "--xtts-language", "de-AT"])
+    assert settings_of_command_line().xtts_language == "de-AT"

@@ -192,3 +192,20 @@ def test_a_cloned_voice_with_a_studio_speakers_name_is_the_one_of_that_name(tmp_
     assert isinstance(found.get("Ann"), ClonedVoice)
     assert found.get("Bob") == StudioVoice("Bob")
     assert isinstance(found.get("bob"), ClonedVoice)
+
+
+@pytest.mark.parametrize("name", ["BOB", "bób", "Bob.WAV", "ann"])
+def test_a_name_that_is_only_like_a_voices_deletes_nothing(tmp_path: Path, name: str) -> None:
+    found = voices(tmp_path, "Bob.wav")
+    (tmp_path / "Ann.v2").mkdir()
+    voices(tmp_path, "Ann.v2/1.wav")
+    with pytest.raises(VoiceNotFound, match=name):
+        found.delete(name)
+    assert cloned_ids(found) == ["Ann.v2", "Bob"]
+
+
+@pytest.mark.parametrize("name", ["Zoë", "Zoe\u0308", "Zoë.wav"])
+def test_a_voice_is_deleted_by_its_id_or_its_files_name(tmp_path: Path, name: str) -> None:
+    found = voices(tmp_path, "Zoë.wav")
+    assert found.delete(name) == "Zoë"
+    assert cloned_ids(found) == []

@@ -302,6 +302,21 @@ def test_a_broken_file_is_said(
         CoquiXtts(folder)
 
 
+def test_broken_studio_speakers_are_said_and_may_be_removed(
+    xtts_folder: XttsFolder, tmp_path: Path
+) -> None:
+    from engine_room.xtts.coqui import CoquiXtts
+
+    folder = XttsFolder(shutil.copytree(xtts_folder.path, tmp_path / "broken"))
+    speakers = folder.path / "speakers_xtts.pth"
+    speakers.write_bytes(b"no speakers")
+    coqui = CoquiXtts(folder)
+    with pytest.raises(Unavailable, match=r"Put a whole speakers_xtts\.pth .* or remove it\.$"):
+        coqui.speakers()
+    speakers.unlink()
+    assert coqui.speakers() == {}
+
+
 def test_weights_that_are_missing_are_said(xtts_folder: XttsFolder, tmp_path: Path) -> None:
     from engine_room.xtts.coqui import CoquiXtts
 

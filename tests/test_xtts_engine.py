@@ -416,14 +416,18 @@ def test_weights_that_are_not_there_are_said_and_health_says_it_until_another_is
 def test_whatever_goes_wrong_while_a_model_is_loaded_the_request_ends(
     engine: Engine[XttsTurn], xtts_folder: XttsFolder, tmp_path: Path
 ) -> None:
+    assert Events(engine, turn(xtts_folder)).data()
     odd = XttsFolder(shutil.copytree(xtts_folder.path, tmp_path / "odd"))
     (odd.converted / "gpt.gguf").write_bytes(b"GGUF")  # damaged, and said to be whole
     with pytest.raises(ApiError):
         Events(engine, turn(odd)).data()
     (odd.converted / "gpt.gguf").write_bytes((xtts_folder.converted / "gpt.gguf").read_bytes())
     (odd.converted / "vocoder.onnx").write_bytes(b"no network")
-    with pytest.raises(ApiError):
+    with pytest.raises(
+        Unavailable, match=r"vocoder\.onnx cannot be loaded: .* Remove .*vocoder\.onnx"
+    ):
         Events(engine, turn(odd)).data()
+    assert engine.status.state == "unavailable"
     assert Events(engine, turn(xtts_folder)).data()
 
 

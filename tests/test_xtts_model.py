@@ -1,9 +1,11 @@
 """A model folder is made ready to speak, whatever the folder and the device are."""
 
+import platform
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from engine_room.errors import Unavailable
@@ -75,3 +77,14 @@ def test_where_nothing_can_be_written_both_places_are_named(
     assert caught.value.mend
     assert f"{mounted.path} or {settings.models_dir} writable" in caught.value.mend
     assert list(settings.models_dir.iterdir()) == []
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library decides")
+def test_a_closed_model_gives_its_memory_back_to_the_system(
+    xtts_folder: XttsFolder, settings: Settings
+) -> None:
+    model = XttsModel(xtts_folder, settings, 2, lambda doing: None)
+    size = xtts_folder.checkpoint.stat().st_size
+    before = psutil.Process().memory_info().rss
+    model.close()
+    assert before - psutil.Process().memory_info().rss > size / 2

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from engine_room.errors import Unavailable
 from engine_room.standard_voices import STANDARD_VOICES
 from engine_room.xtts.folder import SPEAKERS, XttsFolder
 from engine_room.xtts.studio import DEFAULT_MAP, MAP_FILE, speaker_names, studio_speaker
@@ -45,6 +46,18 @@ def test_every_standard_voice_has_a_studio_speaker_that_a_user_may_change(tmp_pa
     (tmp_path / MAP_FILE).write_text("Nova\tClaribel Dervla\nbroken line\nalloy\t\n")
     assert studio_speaker("nova", tmp_path) == "Claribel Dervla"
     assert studio_speaker("alloy", tmp_path) == DEFAULT_MAP["alloy"]
+
+
+def test_a_map_is_read_as_editors_write_it(tmp_path: Path) -> None:
+    (tmp_path / MAP_FILE).write_bytes("\ufeffalloy\tAna Florence\r\n\r\nNova   Zoë X \r\n".encode())
+    assert studio_speaker("alloy", tmp_path) == "Ana Florence"
+    assert studio_speaker("nova", tmp_path) == "Zoë X"
+
+
+def test_a_map_that_is_no_text_is_an_error_not_another_speaker(tmp_path: Path) -> None:
+    (tmp_path / MAP_FILE).write_bytes("alloy\tZoë X\n".encode("utf-16"))
+    with pytest.raises(Unavailable, match=r"studio_voices\.tsv, cannot be read.* Save it as UTF-8"):
+        studio_speaker("alloy", tmp_path)
 
 
 @pytest.mark.timeout(20)

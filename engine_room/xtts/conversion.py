@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine_room.errors import Unavailable
+from engine_room.folders import is_left_over
 from engine_room.xtts.gpt import LAYER_NORM_EPSILON
 from engine_room.xtts.vocoder import Context
 
@@ -60,9 +62,13 @@ def make_in_one(places: Sequence[Path], source: MadeFrom, write: Callable[[Path]
 
 
 def make(folder: Path, source: MadeFrom, write: Callable[[Path], None]) -> None:
-    """Have `write` fill the folder, all of it or nothing. Raises OSError (no room, no permission)."""
+    """Have `write` fill the folder, all of it or nothing. What a crash left of an earlier time, half a GB
+    perhaps, is removed. Raises OSError (no room, no permission)."""
+    for left in folder.parent.glob(f".{folder.name}.*.partial"):
+        number = left.name.split(".")[-2]
+        if is_left_over(left, int(number) if number.isdigit() else 0):
+            shutil.rmtree(left, ignore_errors=True)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
         write(partial)
@@ -154,8 +160,8 @@ def _tensors(
 
 
 class OnnxVocoder:
-    """The vocoder's network on ONNX Runtime; a `vocoder.Network`. Raises onnxruntime's errors when the
-    file cannot be loaded."""
+    """The vocoder's network on ONNX Runtime; a `vocoder.Network`. Raises Unavailable when the file cannot
+    be loaded."""
 
     def __init__(self, path: Path, num_threads: int) -> None:
         import onnxruntime
@@ -165,7 +171,13 @@ class OnnxVocoder:
         # Threads that spin between runs would take the cores from the GPT.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         providers = ["CPUExecutionProvider"]
-        self._session: Any = onnxruntime.InferenceSession(path, options, providers=providers)
+        try:
+            self._session: Any = onnxruntime.InferenceSession(path, options, providers=providers)
+        except Exception as error:  # its errors have no class in common
+            raise Unavailable(
+                f"The XTTS vocoder {path} cannot be loaded: {error}.",
+                f"Remove {path}; it is made anew from the model.",
+            ) from error
 
     def __call__(
         self, frames: NDArray[np.float32], speaker: NDArray[np.float32], context: Context

@@ -202,7 +202,10 @@ class CoquiXtts:
                 for name, each in known.items()
             }
         except Exception as error:
-            raise _broken(self._folder, f"{SPEAKERS}: {type(error).__name__}: {error}") from error
+            raise Unavailable(
+                f"The studio speakers in {path} cannot be loaded: {type(error).__name__}: {error}.",
+                f"Put a whole {SPEAKERS} of that XTTS model there, or remove it.",
+            ) from error
 
     # ------------------------------------------------------------ the heavy parts
 

@@ -12,9 +12,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from engine_room.errors import Unavailable
 from engine_room.xtts.folder import SPEAKERS, XttsFolder
 
-MAP_FILE = "studio_voices.tsv"  # in voice_clones/: a line for each name, a tab, a speaker
+MAP_FILE = "studio_voices.tsv"  # in voice_clones/: a line for each name, a tab or spaces, a speaker
 DEFAULT_MAP = {
     "alloy": "Alison Dietlinde",
     "ash": "Damien Black",
@@ -40,17 +41,23 @@ class StudioVoice:
 
 
 def studio_speaker(name: str, voice_clones_dir: Path) -> str:
-    """The studio speaker for one of OpenAI's voice names: by the user's own map, else by ours."""
+    """The studio speaker for one of OpenAI's voice names: by the user's own map, else by ours. Raises
+    Unavailable when there is a map that is no text."""
     path = voice_clones_dir / MAP_FILE
     try:  # a link may lead out of the folder, a pipe would be waited for
         is_file = stat.S_ISREG(path.lstat().st_mode)
-        lines = path.read_text("utf-8").splitlines() if is_file else []
-    except (OSError, UnicodeDecodeError):
+        # Editors on Windows begin UTF-8 with a mark.
+        lines = path.read_text("utf-8-sig").splitlines() if is_file else []
+    except FileNotFoundError:
         lines = []
-    own = {
-        key.strip().lower(): value.strip() for key, _, value in (x.partition("\t") for x in lines)
-    }
-    return own.get(name, "") or DEFAULT_MAP[name]
+    except (OSError, UnicodeDecodeError) as error:
+        raise Unavailable(
+            f"The map of studio speakers, {path}, cannot be read: {error}.",
+            "Save it as UTF-8, or remove it.",
+        ) from error
+    entries = (line.split(None, 1) for line in lines)  # no voice's name has a space in it
+    own = {entry[0].lower(): entry[1].strip() for entry in entries if len(entry) == 2}
+    return own.get(name, DEFAULT_MAP[name])
 
 
 def speaker_names(folder: XttsFolder) -> list[str]:
