@@ -85,7 +85,7 @@ class Planner:
                 param="input",
             )
         name = body.voice if isinstance(body.voice, str) else body.voice.id
-        lines = script(body.input)
+        lines = script(body.input, body.language or "en")
         if not any(line.text for line in lines):
             self._voices.get(name)
             raise NothingToSay

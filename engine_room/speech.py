@@ -12,6 +12,7 @@ from engine_room.errors import NothingToSay
 from engine_room.jobs import Done, Engine, Event, Job, Serve, serially
 from engine_room.metrics import Metrics
 from engine_room.settings import Settings
+from engine_room.speech_english import written_out
 from engine_room.speech_text import pieces, speakable_english
 from engine_room.spoken import SpokenBlock
 from engine_room.standard_voices import StandardVoice
@@ -73,7 +74,7 @@ class Speech:
             if job.cancelled:
                 return
             with self._cores.working("speech", NUM_THREADS):
-                samples = self._light.speak(piece, voice, turn.speed)
+                samples = self._light.speak(written_out(piece), voice, turn.speed)
             if len(samples):
                 is_silent = False
                 seconds = len(samples) / self._light.sample_rate_hz

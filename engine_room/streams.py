@@ -214,6 +214,8 @@ def audio(stream: Stream, media_type: str, headers: dict[str, str]) -> Streaming
         try:
             async for block in stream:
                 yield block
+        except ClientGone:
+            return  # nobody listens any more
         finally:
             stream.close()
 

@@ -6,6 +6,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import wait
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from engine_room.xtts.sampling import SamplingChanges
 from engine_room.xtts.studio import speaker_names
 from engine_room.xtts.turn import StudioVoice, XttsTurn
 from tests.conftest import IS_REAL_XTTS, REAL_XTTS_PATIENCE_S
-from tests.xtts_models import drop_weight
+from tests.xtts_models import TINY, drop_weight, write_xtts
 
 pytest.importorskip("TTS", reason="voice cloning is not installed")
 pytestmark = [
@@ -239,6 +240,36 @@ def test_faults_are_counted_with_what_was_done_and_so_are_sentences_and_loads(
         Events(engine, turn(xtts_folder, text="?!")).data()
     assert count("speech_characters", engine="voice_cloning") == num_chars
     engine.close()
+
+
+class Patient(Cloning):
+    """Has all sound of a sentence ready before it looks at it."""
+
+    def step(self) -> None:
+        super().step()
+        for narration in self._narrations:
+            if narration.speaking and narration.speaking.utterance.is_over:
+                wait(list(narration.speaking.sounding))
+
+
+def test_a_long_sentence_is_said_again_though_its_sound_is_nearly_ready(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """Both pieces of its sound are there when it turns out that it has run on."""
+    endless = write_xtts(tmp_path / "xtts_v2", {**TINY, "gpt_max_audio_tokens": 130})
+    events: queue.Queue[object] = queue.Queue()
+    text = (
+        "This is a rather long sentence that takes some seconds to say for anybody who takes care"
+    )
+    asked = turn(XttsFolder(endless), text=text, voice=StudioVoice("Speaker 0"))
+    inbox: Inbox[XttsTurn] = Inbox("voice cloning", 9)
+    inbox.put(Job(asked, events.put))
+    thread = threading.Thread(target=Patient(settings).serve, args=[inbox])
+    thread.start()
+    assert isinstance(events.get(timeout=PATIENCE_S), SpokenBlock)
+    assert events.get(timeout=PATIENCE_S) == Done()
+    inbox.close()
+    thread.join(PATIENCE_S)
 
 
 def _runs_on(

@@ -40,6 +40,7 @@ from engine_room.xtts.vocoder import VocoderStream
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 PART = "cloning"
+NOT_LOADED = Unavailable("The XTTS model could not be loaded.", "See the log.")
 MAX_OPEN = 64  # requests that take turns; the others wait in the inbox
 
 
@@ -92,8 +93,9 @@ class Cloning:
         self._unload()
         try:
             model = XttsModel(folder, self._settings, self._cores.total, self._is_loading)
-        except Unavailable as error:
-            self._report(Status("unavailable", error.reason, error.mend))
+        except Exception as error:
+            known = error if isinstance(error, Unavailable) else NOT_LOADED
+            self._report(Status("unavailable", known.reason, known.mend))
             raise
         self._report(Status("ready"))
         self._metrics.loaded("voice_cloning")
@@ -314,7 +316,13 @@ class Cloning:
         """Send on what has been made, in its order."""
         for narration in list(self._narrations):
             speaking = narration.speaking
-            while speaking and speaking.sounding and speaking.sounding[0].done():
+            # Until it is over, or said again: then what is left of it is nobody's.
+            while (
+                speaking
+                and narration.speaking is speaking
+                and speaking.sounding
+                and speaking.sounding[0].done()
+            ):
                 sound = speaking.sounding.popleft().result()
                 if speaking.is_last and not speaking.sounding:
                     self._end_sentence(narration, speaking, sound)
@@ -367,6 +375,10 @@ class Cloning:
         for job in [job for job in self._jobs if job.cancelled]:
             self._jobs.remove(job)
             self._inbox.end(job, Failed(ShuttingDown()))
+        for job, future in list(self._preparing):
+            if job.cancelled and future.cancel():
+                self._preparing.remove((job, future))
+                self._inbox.end(job, Failed(ShuttingDown()))
         for narration in [n for n in self._narrations if n.job.cancelled]:
             if narration.speaking:
                 self._release(narration.speaking)
