@@ -83,6 +83,7 @@ def fresh_server(models_dir: Path) -> Iterator[Server]:
     with tempfile.TemporaryDirectory() as folder:
         port = _free_port()
         flags = [f"--port={port}", f"--models-dir={models_dir}", f"--audio-dir={folder}"]
+        flags += ["--audio-keep-files=0"]  # speech is made each time
         started = time.perf_counter()
         process = subprocess.Popen(
             [sys.executable, "openai_api.py", *flags],
