@@ -153,7 +153,7 @@ class _Cast:
 
     def _voice(self, name: str) -> AnyVoice:
         if name not in self._known:
-            self._known[name] = self._voices.get(name)
+            self._known[name] = self._voices.get(name, self._folder)
         return self._known[name]
 
 

@@ -1,7 +1,7 @@
 """By what a finished speech file is found again: a hash of all that makes it sound as it does."""
 
 import hashlib
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -36,7 +36,12 @@ def _of_turn(turn: SpeechTurn | XttsTurn | None) -> object:
         model = _seen(turn.folder.checkpoint, turn.folder.path / CONFIG)
         own = (turn.text, turn.language, turn.speed, turn.seed, turn.sampling, turn.pause_ratio)
         return (voice, model, own)
-    return (version("hibari-tts"), turn)
+    return (_light_version(), turn)
+
+
+@cache
+def _light_version() -> str:
+    return version("hibari-tts")
 
 
 # A file as it is now: path, size, time of change in ns.

@@ -30,7 +30,7 @@ from engine_room.settings import Settings
 from engine_room.standard_voices import STANDARD_VOICES, StandardVoice
 from engine_room.voice_names import checked_name, composed
 from engine_room.xtts.conditioning import CONDITIONING, kept_of
-from engine_room.xtts.folder import default_folder
+from engine_room.xtts.folder import XttsFolder, default_folder
 from engine_room.xtts.languages import LANGUAGES
 from engine_room.xtts.readiness import cloning_status
 from engine_room.xtts.studio import StudioVoice, speaker_names
@@ -60,18 +60,20 @@ class Voices:
         """The cloned voices, by name."""
         return list(self._clones.all())
 
-    def studio(self) -> tuple[StudioVoice, ...]:
-        """The speakers that came with the XTTS model; none without one."""
-        folder = default_folder(self._settings.models_dir)
+    def studio(self, folder: XttsFolder | None = None) -> tuple[StudioVoice, ...]:
+        """The speakers that came with an XTTS model, None: the default one; none without one."""
+        folder = folder or default_folder(self._settings.models_dir)
         return tuple(StudioVoice(name) for name in speaker_names(folder))
 
-    def get(self, name: str) -> AnyVoice:
+    def get(self, name: str, folder: XttsFolder | None = None) -> AnyVoice:
         """The voice of this id, or of this file's or folder's name; case and accents matter only where
-        two voices differ in nothing else. Raises VoiceNotFound."""
+        two voices differ in nothing else. Studio speakers are those of the XTTS model in the folder, None:
+        the default one. Raises VoiceNotFound."""
         if standard := STANDARD_VOICES.get(name.strip().lower()):
             return standard
         found = self._clones.find(name)
-        studio = [voice for voice in self.studio() if voice.id.lower() == name.strip().lower()]
+        speakers = self.studio(folder)
+        studio = [voice for voice in speakers if voice.id.lower() == name.strip().lower()]
         is_exact = studio and name == studio[0].id not in [voice.id for voice in found]
         if studio and (is_exact or not found):
             return studio[0]
@@ -79,7 +81,8 @@ class Voices:
             return found[0]
         there = found or self.cloned()
         ids = [voice.id for voice in there]
-        raise VoiceNotFound(name, ids if found else [*STANDARD_VOICES, *ids])
+        others = [*STANDARD_VOICES, *ids, *(voice.id for voice in speakers)]
+        raise VoiceNotFound(name, ids if found else others)
 
     def listed(self) -> list[Voice]:
         """All voices as the API shows them, the cloned ones first, as the guide has it."""

@@ -102,7 +102,7 @@ def test_a_map_of_the_users_own_says_who_speaks_for_nova(
 ) -> None:
     own_map = cloning.folder / "voice_clones" / "studio_voices.tsv"
     own_map.write_text("nova\tNobody There\n")
-    with pytest.raises(openai.BadRequestError, match="Nobody There"):
+    with pytest.raises(openai.NotFoundError, match=f"Nobody There.*{studio_speakers[0]}"):
         speaker.audio.speech.create(model="tts-1-hd", voice="nova", input="Hello.")
     own_map.write_text(f"nova\t{studio_speakers[0]}\n")
     speech = speaker.audio.speech.create(model="tts-1-hd", voice="nova", input="Hello.")

@@ -23,6 +23,7 @@ from engine_room.xtts.turn import XttsTurn
 pytestmark = pytest.mark.skipif(
     not importlib.util.find_spec("TTS"), reason="voice cloning is not installed"
 )
+torch = pytest.importorskip("torch")
 
 
 @pytest.fixture
@@ -134,6 +135,18 @@ def test_a_fine_tuned_model_speaks_under_its_folders_name(settings: Settings) ->
     assert found.folder.id == "my_uncle"
     with pytest.raises(ModelNotFound, match=r"your_uncle.*tts-1.*my_uncle"):
         turn(settings, model="your_uncle")
+
+
+def test_a_fine_tuned_models_own_speakers_speak_with_that_model(settings: Settings) -> None:
+    for name, speaker in (("xtts_v2", "Ana"), ("my_uncle", "Bob")):
+        folder = with_model(settings, name).models_dir / name
+        torch.save({speaker: {}}, folder / "speakers_xtts.pth")
+    found = turn(settings, model="my_uncle", voice="bob")
+    assert isinstance(found, XttsTurn)
+    assert (found.voice, found.folder.id) == (StudioVoice("Bob"), "my_uncle")
+    assert turn(settings, voice="ana").voice == StudioVoice("Ana")
+    with pytest.raises(VoiceNotFound, match=r"Bob.*there are.*nova.*Ana"):
+        turn(settings, voice="Bob")
 
 
 def test_the_only_model_there_is_speaks_for_all(settings: Settings) -> None:

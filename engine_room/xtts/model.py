@@ -17,7 +17,7 @@ from pathlib import Path
 
 from engine_room.clips import MAX_CLIPS, references
 from engine_room.clones import ClonedVoice
-from engine_room.errors import InvalidRequest, Unavailable
+from engine_room.errors import InvalidRequest, Unavailable, VoiceNotFound
 from engine_room.folders import sha256_of
 from engine_room.settings import Settings
 from engine_room.xtts.conditioning import CONDITIONING, ConditioningCache
@@ -139,15 +139,11 @@ class XttsModel:
             )
 
     def conditioning(self, voice: ClonedVoice | StudioVoice) -> Conditioning:
-        """What makes a voice. Raises InvalidRequest, InvalidAudio."""
+        """What makes a voice. Raises VoiceNotFound, InvalidRequest, InvalidAudio."""
         if isinstance(voice, ClonedVoice):
             return self._cache.of(voice.paths[:MAX_CLIPS])
         if voice.id not in self.speakers:
-            raise InvalidRequest(
-                f"{self.folder.id} has no speaker {voice.id!r}.",
-                param="voice",
-                code="voice_not_found",
-            )
+            raise VoiceNotFound(voice.id, self.speakers)
         return self.speakers[voice.id]
 
     def _computed(self, clips: Sequence[Path]) -> Conditioning:
