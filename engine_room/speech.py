@@ -15,12 +15,13 @@ from engine_room.settings import Settings
 from engine_room.speech_english import written_out
 from engine_room.speech_text import pieces, speakable_english
 from engine_room.spoken import SpokenBlock
-from engine_room.standard_voices import StandardVoice
+from engine_room.standard_voices import STANDARD_VOICES, StandardVoice
 
 # Of the light voice: 89 times real time, and with two 57 times where others compute too.
 NUM_THREADS = 1
 # Between two sentences at a `pause_ratio` of 2; what the voice itself leaves is about as long.
 PAUSE_S = 0.4
+WARM_UP = "On May 5th, 2024, at 10:30 a.m., it cost $3.50 at example.com."
 FRAME_S = 0.0125  # of the network; what it says is counted in them, what it reads in characters
 
 
@@ -48,7 +49,11 @@ def speech_engine(
         # Late: the server answers before it is loaded.
         from engine_room.speech_light import LightVoice
 
-        return serially(Speech(LightVoice(), cores, metrics).answer)
+        light = LightVoice()
+        # What is loaded at a first use (patterns, languages) would take half a second of a first request.
+        turn = SpeechTurn(WARM_UP, "", STANDARD_VOICES["nova"])
+        list(Speech(light).answer(Job(turn, lambda event: None)))
+        return serially(Speech(light, cores, metrics).answer)
 
     return Engine("speech", load, settings.max_queued)
 

@@ -13,7 +13,7 @@ import numpy as np
 from hibari import Hibari, dsp
 from hibari.g2p import G2P
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d, median_filter
+from scipy.ndimage import gaussian_filter1d
 
 from engine_room.standard_voices import Character
 
@@ -147,7 +147,7 @@ def mended(frames: Frames) -> Frames:
     training. Medians and smoothing over rows: a speech-quality model (DistillMOS) gives a pitch of
     0.55 with formants of 0.85 2.9 without, 4.2 with it.
     """
-    envelope = gaussian_filter1d(median_filter(frames.pulses, size=(5, 1)), 2.0, axis=0)
+    envelope = gaussian_filter1d(_median_of_five(frames.pulses), 2.0, axis=0)
     phase = np.pi * np.tanh(frames.pulse_phase)
     weight = np.exp(0.5 * np.minimum(frames.pulses, 7.0))
     sine = gaussian_filter1d(weight * np.sin(phase), 1.5, axis=0)
@@ -244,6 +244,18 @@ def _breath(level_db: float) -> Floats:
 def _log_gain(db: NDArray[np.float64]) -> Floats:
     gain: Floats = (db * (np.log(10) / 20)).astype(np.float32)[:, None]
     return gain
+
+
+def _median_of_five(values: Floats) -> Floats:
+    """The median of each row with the two above and the two below it, at the edges with their mirror image:
+    `scipy.ndimage.median_filter(values, size=(5, 1))`, ten times as fast."""
+    padded = np.pad(values, ((2, 2), (0, 0)), mode="symmetric")
+    a, b, middle, d, e = (padded[start : start + len(values)] for start in range(5))
+    low = np.maximum(np.minimum(a, b), np.minimum(d, e))
+    high = np.minimum(np.maximum(a, b), np.maximum(d, e))
+    # Two of the four others are below both or above both: what is left is a median of three.
+    median: Floats = np.maximum(np.minimum(low, high), np.minimum(np.maximum(low, high), middle))
+    return median
 
 
 def _interpolated(values: Floats, at: NDArray[np.float64]) -> Floats:

@@ -3,9 +3,17 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.ndimage import median_filter
 from scipy.signal import resample_poly, sosfilt
 
-from engine_room.speech_light import MAX_PHONEMES, LightVoice, cut, plain
+from engine_room.speech_light import (
+    MAX_PHONEMES,
+    NUM_BINS,
+    LightVoice,
+    _median_of_five,
+    cut,
+    plain,
+)
 from engine_room.standard_voices import STANDARD_VOICES, Character
 
 Floats = NDArray[np.float32]
@@ -185,3 +193,8 @@ def test_no_run_of_the_network_is_longer_than_its_limit_and_nothing_is_lost() ->
         assert all(len(run) <= MAX_PHONEMES for run in runs)
     assert next(cut(with_clauses)).endswith("b; ")
     assert next(cut(with_words)).endswith("g ")
+
+
+def test_the_median_of_five_rows_is_scipys() -> None:
+    values = np.random.default_rng(1).normal(size=(NUM_BINS, 50)).astype(np.float32)
+    assert np.array_equal(_median_of_five(values), median_filter(values, size=(5, 1)))
