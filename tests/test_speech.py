@@ -1,11 +1,13 @@
 """The speech engine with a voice of a few lines: text in, blocks of sound out."""
 
+import threading
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from engine_room.cores import Cores
 from engine_room.encoding import Samples
 from engine_room.errors import InvalidRequest, NothingToSay
 from engine_room.jobs import Done, Event, Job
@@ -15,6 +17,9 @@ from engine_room.standard_voices import STANDARD_VOICES, Character
 
 TEXT = "One two. Three four five. " + "Six seven eight nine ten. " * 20
 ECHO = STANDARD_VOICES["echo"]
+
+
+ONE_CORE = Cores(1)
 
 
 class Beeps:
@@ -60,8 +65,29 @@ def test_each_sentence_is_a_block_where_that_is_wanted() -> None:
 
 def test_the_first_block_comes_before_the_second_piece_is_spoken() -> None:
     voice = Beeps()
-    assert isinstance(next(iter(Speech(voice).answer(job()))), SpokenBlock)
+    assert isinstance(next(iter(Speech(voice, ONE_CORE).answer(job()))), SpokenBlock)
     assert voice.spoken == ["One two."]
+
+
+def test_with_more_cores_the_next_piece_is_spoken_meanwhile() -> None:
+    class Waiting(Beeps):
+        """Its first piece is over when the second has been begun."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.second = threading.Event()
+
+        def speak(self, piece: str, character: Character, speed: float) -> Samples:
+            if self.spoken:
+                self.second.set()
+            samples = super().speak(piece, character, speed)
+            assert self.second.wait(20)
+            return samples
+
+    said = [item for item in Speech(Waiting(), Cores(2)).answer(job()) if item != Done()]
+    assert [item.text for item in said if isinstance(item, SpokenBlock)] == [
+        block.text for block in blocks(job())
+    ]
 
 
 def test_the_voice_gets_its_character_the_speed_and_the_pitch() -> None:
@@ -86,7 +112,7 @@ def test_a_cancelled_answer_stops_at_the_next_piece() -> None:
             return super().speak(piece, character, speed)
 
     voice, asked = Leaving(), job()
-    events: list[Event] = list(Speech(voice).answer(asked))
+    events: list[Event] = list(Speech(voice, ONE_CORE).answer(asked))
     assert Done() not in events
     assert voice.spoken == ["One two."]
 
