@@ -9,6 +9,8 @@ from typing import Any
 import ctranslate2
 import faster_whisper
 import numpy as np
+from faster_whisper.transcribe import restore_speech_timestamps
+from faster_whisper.vad import VadOptions, collect_chunks, get_speech_timestamps
 from numpy.typing import NDArray
 
 from engine_room.cores import Cores
@@ -18,7 +20,7 @@ from engine_room.jobs import Done, Event, Job
 from engine_room.metrics import Metrics
 from engine_room.transcription_format import Heard, Segment, Word
 from engine_room.transcription_languages import language_code
-from engine_room.transcription_turn import TranscriptionTurn
+from engine_room.transcription_turn import SpeechFilter, TranscriptionTurn
 
 log = logging.getLogger(__name__)
 RATE_HZ = 16_000
@@ -96,22 +98,24 @@ class WhisperModel:
             end = begin + len(samples)
             if begin:
                 log.info("transcribed %d minutes of a long file", begin // RATE_HZ // 60)
-            language = language or self._detected(samples, [code for code in among if code])
-            segments, info = self._model.transcribe(samples, language=language, **options)
-            for segment in segments:
-                if job.cancelled:
-                    return
-                if is_invented(segment):
-                    log.info("left out as invented: %r", segment.text[:80])
-                    continue
-                yield _segment(segment, num_segments, begin)
-                num_segments += 1
-                language = info.language  # heard once, it holds for the whole file
+            spans = get_speech_timestamps(samples, vad_options(job.turn.speech_filter))
+            if spans:
+                speech = np.concatenate(collect_chunks(samples, spans)[0])
+                spoken = language or self._detected(speech, [code for code in among if code])
+                segments, info = self._model.transcribe(speech, language=spoken, **options)
+                for segment in restore_speech_timestamps(segments, spans, RATE_HZ):
+                    if job.cancelled:
+                        return
+                    if is_invented(segment):
+                        log.info("left out as invented: %r", segment.text[:80])
+                        continue
+                    yield _segment(segment, num_segments, begin)
+                    num_segments += 1
+                    language = info.language  # heard once, it holds for the whole file
             if job.cancelled:
                 return
             self._metrics.heard(len(samples) / RATE_HZ)
-            found = language or info.language
-        yield Done(Heard(found, end / RATE_HZ))
+        yield Done(Heard(language or "", end / RATE_HZ))
 
     @property
     def _languages(self) -> list[str]:
@@ -126,29 +130,31 @@ class WhisperModel:
                 '"en" in its name.',
                 param="model",
             )
-        heard = turn.speech_filter
         return {
             "task": turn.task,
             "initial_prompt": turn.prompt or None,
             "hotwords": turn.hotwords or None,
             "temperature": turn.temperature or WARMER,
             "word_timestamps": turn.words,
-            "vad_filter": True,
-            "vad_parameters": {
-                "threshold": heard.threshold,
-                "speech_pad_ms": heard.padding_ms,
-                "min_silence_duration_ms": heard.silence_ms,
-            },
             "condition_on_previous_text": False,
         }
 
-    def _detected(self, samples: Samples, among: Sequence[str]) -> str | None:
+    def _detected(self, speech: Samples, among: Sequence[str]) -> str | None:
         """The likeliest of some languages; None when there is no choice to be made here."""
         if len(among) < 2:
             return among[0] if among else None
-        _, _, probabilities = self._model.detect_language(samples, vad_filter=True)
+        _, _, probabilities = self._model.detect_language(speech)
         likeliest: str = max((p for p in probabilities if p[0] in among), key=itemgetter(1))[0]
         return likeliest
+
+
+def vad_options(heard: SpeechFilter) -> VadOptions:
+    """What counts as speech, in the library's words."""
+    return VadOptions(
+        threshold=heard.threshold,
+        speech_pad_ms=heard.padding_ms,
+        min_silence_duration_ms=heard.silence_ms,
+    )
 
 
 def is_invented(segment: Any) -> bool:
@@ -184,6 +190,15 @@ class _Whisper(faster_whisper.WhisperModel):  # type: ignore[misc]
             )
         self.model = self._networks[wanted]
         return super().encode(features)
+
+    def get_prompt(self, tokenizer: Any, previous_tokens: list[int], **more: Any) -> list[int]:
+        """What stands before the text: hotwords, and as much of the prompt's end as they leave room for.
+        The library gives each of them that room, and the two together fill the decoder."""
+        num_left = self.max_length // 2 - 1
+        if hotwords := more.get("hotwords"):
+            num_left = max(0, num_left - len(tokenizer.encode(f" {hotwords.strip()}")))
+        kept = previous_tokens[-num_left:] if num_left else []
+        return list(super().get_prompt(tokenizer, kept, **more))
 
 
 def windows(blocks: Iterable[NDArray[np.int16]], rate_hz: int) -> Iterator[tuple[int, Samples]]:

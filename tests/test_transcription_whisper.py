@@ -136,8 +136,11 @@ def test_silence_has_no_segments(model: WhisperModel, level: float, duration_s: 
 
 
 def test_silence_in_an_unknown_language_has_no_segments(model: WhisperModel) -> None:
-    segments, _ = heard(model, job(Sound(noise(2, 0), RATE_HZ), language=""))
-    assert segments == []
+    for languages in ((), ("de", "en")):
+        sound = Sound(noise(2, 0), RATE_HZ)
+        segments, result = heard(model, job(sound, language="", languages=languages))
+        assert segments == []
+        assert result.language == ""
 
 
 def test_a_language_the_model_does_not_know_is_refused_with_those_it_knows(
@@ -248,6 +251,14 @@ def test_a_translation_is_english(model: WhisperModel, spoken: Sound) -> None:
 def test_hotwords_set_the_spelling(model: WhisperModel, spoken: Sound) -> None:
     assert "Harbor" in text_of(heard(model, job(spoken))[0])
     assert "harbour" in text_of(heard(model, job(spoken, hotwords="harbour"))[0]).lower()
+
+
+@pytest.mark.parametrize(("hotwords", "spelling"), [("harbor " * 300, "harbor"), ("", "harbour")])
+def test_hotwords_and_a_prompt_share_the_room_that_there_is(
+    model: WhisperModel, spoken: Sound, hotwords: str, spelling: str
+) -> None:
+    fields = {"prompt": "The old harbour. " * 300, "hotwords": hotwords}
+    assert spelling in text_of(heard(model, job(spoken, **fields))[0]).lower().split()
 
 
 def test_what_counts_as_speech_can_be_said(model: WhisperModel, spoken: Sound) -> None:
