@@ -92,7 +92,8 @@ class WhisperModel:
         language = language_code(job.turn.language, self._languages)
         among = [language_code(name, self._languages) for name in job.turn.languages]
         num_segments, end = 0, 0
-        for begin, samples in windows(decoded(job.turn.data, RATE_HZ), RATE_HZ):
+        blocks = decoded(job.turn.data, RATE_HZ, cancelled=lambda: job.cancelled)
+        for begin, samples in windows(blocks, RATE_HZ):
             if job.cancelled:
                 return
             end = begin + len(samples)
@@ -215,7 +216,7 @@ def windows(blocks: Iterable[NDArray[np.int16]], rate_hz: int) -> Iterator[tuple
             yield begin, as_float(samples[:num_cut])
             begin, num_held = begin + num_cut, num_held - num_cut
             held = [samples[num_cut:]]
-    yield begin, as_float(np.concatenate(held))
+    yield begin, as_float(np.concatenate(held or [np.zeros(0, np.int16)]))
 
 
 def _quietest(samples: NDArray[np.int16], rate_hz: int) -> int:
