@@ -38,8 +38,9 @@ from engine_room.settings import Settings
 from engine_room.speech_light import LightVoice
 from engine_room.standard_voices import STANDARD_VOICES
 from engine_room.transcription_format import Segment, text_of
+from engine_room.transcription_network import COMPUTE
 from engine_room.transcription_turn import SpeechFilter, TranscriptionTurn
-from engine_room.transcription_whisper import COMPUTE, RATE_HZ, WARMER, WhisperModel, vad_options
+from engine_room.transcription_whisper import RATE_HZ, WARMER, WhisperModel, vad_options
 from engine_room.whisper_models import WhisperModels
 
 VOICES = ("nova", "alloy", "fable", "shimmer")

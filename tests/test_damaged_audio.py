@@ -239,4 +239,4 @@ def test_an_hour_takes_no_more_memory_than_minutes_and_its_progress_is_in_the_lo
     assert answer.json()["usage"]["seconds"] > HOUR_S
     assert grown_mb() - by_minutes_mb < 60  # its samples would be 230
     log = (server.folder / "server.log").read_text()
-    assert "transcribed 58 minutes" in log
+    assert max(map(int, re.findall(r"transcribed (\d+) minutes", log))) >= 60

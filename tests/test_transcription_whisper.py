@@ -181,6 +181,24 @@ def test_a_short_sound_is_one_window(num_samples: int) -> None:
     assert (begin, len(samples)) == (0, num_samples)
 
 
+@pytest.mark.parametrize("language", ["", "en"])
+def test_a_long_sound_is_told_in_order_with_the_times_it_has_in_the_file(
+    model: WhisperModel, spoken: Sound, language: str
+) -> None:
+    """Of four windows, which are decoded two at once where the language is known."""
+    every_s = 100
+    pause = noise(every_s - spoken.duration_s, 0)
+    sound = Sound(np.concatenate([spoken.samples, pause] * 4), RATE_HZ)
+    segments, result = heard(model, job(sound, language))
+    assert ["train" in segment.text.lower() for segment in segments] == [True] * 4
+    assert [segment.start for segment in segments] == pytest.approx(
+        [0, every_s, 2 * every_s, 3 * every_s], abs=0.5
+    )
+    assert [segment.id for segment in segments] == [0, 1, 2, 3]
+    assert result.language == "en"
+    assert result.duration_s == pytest.approx(4 * every_s, abs=0.1)
+
+
 def test_windows_read_no_further_than_they_need() -> None:
     num_read = 0
 
