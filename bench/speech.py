@@ -20,7 +20,8 @@ from itertools import cycle, islice
 from hibari import Hibari
 
 from bench.startup import PROJECT_DIR, Server, fresh_server
-from engine_room.encoding import Sound, decode, encode
+from engine_room.decoding import decode
+from engine_room.encoding import Sound, encode
 
 RATE_HZ = 24_000
 FORTY_WORDS = (

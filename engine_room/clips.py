@@ -15,7 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from engine_room.encoding import Samples, Sound, decode, segment_of
+from engine_room.decoding import decode
+from engine_room.encoding import Samples, Sound, segment_of
 from engine_room.errors import InvalidAudio, quoted
 
 CLIP_RATE_HZ = 24_000

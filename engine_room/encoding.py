@@ -1,4 +1,4 @@
-"""`Sound`, uploads decoded to it, and sound encoded to what clients ask for.
+"""`Sound`, and sound encoded to what clients ask for.
 
 Whole files in mp3, wav and flac are pydub's work (with the ffmpeg that imageio-ffmpeg ships); streams
 and the other formats are encoded block by block in process by PyAV. Knows no engine.
@@ -8,15 +8,12 @@ import io
 import logging
 import struct
 import warnings
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from engine_room.errors import InvalidAudio
 
 log = logging.getLogger(__name__)
 Samples = NDArray[np.float32]
@@ -63,69 +60,8 @@ FORMATS = {
     "aac": Format("audio/aac", "adts", "aac", 96_000, rates_hz=MP3_HZ, bit_rates=(16_000, 160_000)),
     "pcm": Format("audio/pcm;rate={rate_hz};channels=1", "s16le", "pcm_s16le"),
 }
-# 25 MB can hold nine hours of sound, which would take gigabytes of memory when decoded.
-MAX_SOUND_S = 3 * 60 * 60
-# Far below any telephone to the best studio. Files that say (wrongly) a billion take the resampler
-# gigabytes and twelve seconds; those that say 1 become hours.
-RATES_HZ = (100, 768_000)
 # No tag, no Xing frame: so two mp3 answers can be joined by appending one to the other.
 PLAIN_MP3 = {"write_xing": "0", "id3v2_version": "0", "write_id3v1": "0"}
-# What an upload may be. FFmpeg knows 300 more, some of which name other files or addresses and would be
-# led there by the upload: ffconcat and HLS read local files, SDP listens on the network for 20 s.
-CONTAINERS = "aac,aiff,amr,asf,au,avi,caf,flac,flv,matroska,mov,mp3,mpeg,mpegts,ogg,w64,wav"
-
-
-def decode(
-    data: bytes | BinaryIO,
-    rate_hz: int,
-    cancelled: Callable[[], bool] = lambda: False,
-    first_s: float | None = None,
-) -> Sound:
-    """An upload, or an open file, of any container and label as mono sound; what it is, is read from its
-    content.
-
-    Whole sound in memory; with `first_s` only so many seconds of its beginning, and no more is read. A
-    file that breaks off gives what came before; when `cancelled` on the way, there is no sound. Raises
-    InvalidAudio, OSError of an open file.
-    """
-    blocks: list[NDArray[np.int16]] = []
-    for block in decoded(data, rate_hz, first_s):
-        if cancelled():
-            return Sound(np.zeros(0, np.float32), rate_hz)
-        blocks.append(block)
-    samples = as_float(np.concatenate(blocks))  # three hours of sound are 0.7 GB
-    return Sound(samples if first_s is None else samples[: int(first_s * rate_hz)], rate_hz)
-
-
-def decoded(
-    data: bytes | BinaryIO, rate_hz: int, first_s: float | None = None
-) -> Iterator[NDArray[np.int16]]:
-    """The same, block by block as it is decoded, never whole in memory; one block at least. With
-    `first_s` a little more than asked for."""
-    import av  # late: 0.1 s of imports that the server's start need not wait for
-
-    if not data:
-        raise InvalidAudio("The uploaded file is empty.")
-    num_blocks = 0
-    try:
-        with av.open(
-            io.BytesIO(data) if isinstance(data, bytes) else data,
-            metadata_errors="ignore",
-            options={"format_whitelist": CONTAINERS},
-        ) as container:
-            if not container.streams.audio:
-                raise InvalidAudio("The uploaded file has no audio in it.")
-            for block in _mono_blocks(container, rate_hz, first_s):
-                num_blocks += 1
-                yield block
-    except (av.FFmpegError, ValueError) as error:
-        if not num_blocks:
-            raise InvalidAudio(
-                "The uploaded file is not audio that can be decoded; send wav, mp3, flac, m4a, mp4, "
-                "ogg, opus, webm or aac."
-            ) from error
-    if not num_blocks:
-        raise InvalidAudio("The uploaded file has no sound in it.")
 
 
 def as_float(samples: NDArray[np.int16]) -> Samples:
@@ -133,47 +69,6 @@ def as_float(samples: NDArray[np.int16]) -> Samples:
     floats = samples.astype(np.float32)
     floats /= 32_768  # in place
     return floats
-
-
-def _mono_blocks(
-    container: Any, rate_hz: int, first_s: float | None
-) -> Iterator[NDArray[np.int16]]:
-    """The first audio stream, mixed to one channel, block by block. Raises InvalidAudio when it is longer
-    than MAX_SOUND_S and not only its first seconds are asked for."""
-    import av
-
-    resampler = av.AudioResampler(format="s16", layout="mono", rate=rate_hz)
-    num_samples = 0
-    for frame in _valid_frames(container):
-        least_hz, most_hz = RATES_HZ
-        if not least_hz <= frame.sample_rate <= most_hz:
-            raise InvalidAudio(
-                f"The uploaded file says that it has {frame.sample_rate:,} samples a second; "
-                f"{least_hz:,} to {most_hz:,} are sound."
-            )
-        frame.pts = None  # broken timestamps must not stop the resampler
-        yield from (part.to_ndarray()[0] for part in resampler.resample(frame))
-        num_samples += frame.samples * rate_hz // frame.sample_rate
-        if first_s is not None and num_samples > first_s * rate_hz:
-            return
-        if num_samples > MAX_SOUND_S * rate_hz:
-            raise InvalidAudio(
-                f"The uploaded file is longer than {MAX_SOUND_S // 60} minutes; send it in parts."
-            )
-    if num_samples:
-        yield from (part.to_ndarray()[0] for part in resampler.resample(None))
-
-
-def _valid_frames(container: Any) -> Any:
-    """The decoded frames of the first audio stream, damaged packets left out."""
-    import av
-
-    # Packet by packet: container.decode() is a generator, and ends for good at the first damage.
-    for packet in container.demux(audio=0):
-        try:
-            yield from packet.decode()
-        except av.error.InvalidDataError:
-            continue
 
 
 def as_int16(samples: Samples) -> NDArray[np.int16]:

@@ -206,6 +206,10 @@ class FileTooLarge(ApiError):
             param=param,
         )
 
+    def headers(self) -> dict[str, str]:
+        """The connection ends here: nobody reads the rest of the body, and who still sends it would wait."""
+        return super().headers() | {"Connection": "close"}
+
 
 class QueueFull(ApiError):
     """As many requests wait as the server holds; this one may come back soon."""

@@ -61,7 +61,8 @@ def first_complaint(error: Any) -> InvalidRequest:
     """What Pydantic (or FastAPI, in the same shape) has against a body, as one sentence that names the
     first wrong field and its value."""
     first, *others = error.errors()
-    if first["type"] == "string_type" and isinstance(first["input"], list | dict) and others:
+    is_text = first["type"] in ("string_type", "literal_error")
+    if is_text and isinstance(first["input"], list | dict) and others:
         first = others[0]  # it may be a text or a list: what is wrong with the list
     place = [part for part in first["loc"] if part != "body" and _is_place(part)]
     if first["type"] == "json_invalid":

@@ -41,7 +41,8 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """The result of a transcription, beside its segments."""
+    """The result of a transcription, beside its segments; no language when nothing was said and none was
+    told."""
 
     language: str
     duration_s: float
@@ -103,7 +104,8 @@ class TranscriptionAnswer:
     def ending(self, segments: Sequence[Segment], heard: Heard) -> dict[str, Any]:
         """What follows the text, in JSON and at the end of a stream."""
         logprobs = {"logprobs": _logprobs(segments)} if self.logprobs else {}
-        return logprobs | {"languages": [{"code": heard.language}], "usage": _usage(heard)}
+        languages = [{"code": heard.language}] if heard.language else []
+        return logprobs | {"languages": languages, "usage": _usage(heard)}
 
 
 class TranscriptionFrames:

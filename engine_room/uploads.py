@@ -54,7 +54,8 @@ async def upload_of(request: Request) -> Upload:
     form = await request.form()
     file = form.get("file")
     if not isinstance(file, UploadFile):
-        raise InvalidRequest("file: an uploaded audio file is required.", param="file")
+        hint = "" if file is None else ": it came as text; give its part of the form a filename"
+        raise InvalidRequest(f"file: an uploaded audio file is required{hint}.", param="file")
     fields = fields_in(form.multi_items())
     return Upload(schemas.TranscriptionRequest.model_validate(fields), await file.read())
 

@@ -9,7 +9,8 @@ import numpy as np
 import openai
 import pytest
 
-from engine_room.encoding import Sound, decode, encode
+from engine_room.decoding import decode
+from engine_room.encoding import Sound, encode
 from engine_room.folders import sha256_of
 from engine_room.xtts.folder import XttsFolder
 from tests.conftest import IS_REAL_XTTS, REAL_XTTS_PATIENCE_S, Server, running_server

@@ -10,16 +10,8 @@ import av
 import numpy as np
 import pytest
 
-from engine_room.encoding import (
-    FORMATS,
-    Encoder,
-    Samples,
-    Sound,
-    as_int16,
-    decode,
-    encode,
-    with_true_sizes,
-)
+from engine_room.decoding import decode
+from engine_room.encoding import FORMATS, Encoder, Samples, Sound, as_int16, encode, with_true_sizes
 from engine_room.errors import InvalidAudio
 
 RATE_HZ = 24_000

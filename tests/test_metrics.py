@@ -10,7 +10,7 @@ import openai
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from engine_room.encoding import decode
+from engine_room.decoding import decode
 from engine_room.engines import make_engines
 from engine_room.metrics import Metrics
 from engine_room.settings import Settings

@@ -9,7 +9,8 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionMessageParam
 
-from engine_room.encoding import Sound, decode, encode
+from engine_room.decoding import decode
+from engine_room.encoding import Sound, encode
 from engine_room.standard_voices import STANDARD_VOICES
 from tests.conftest import Server
 

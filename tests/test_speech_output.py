@@ -6,7 +6,8 @@ import av
 import numpy as np
 import pytest
 
-from engine_room.encoding import FORMATS, Sound, decode, with_true_sizes
+from engine_room.decoding import decode
+from engine_room.encoding import FORMATS, Sound, with_true_sizes
 from engine_room.errors import InvalidRequest
 from engine_room.speech_output import checked_output
 

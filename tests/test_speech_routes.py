@@ -8,7 +8,8 @@ import httpx
 import openai
 import pytest
 
-from engine_room.encoding import Samples, decode
+from engine_room.decoding import decode
+from engine_room.encoding import Samples
 from engine_room.loudness import lufs_of
 from engine_room.standard_voices import LOUDNESS_LUFS, STANDARD_VOICES
 from tests.conftest import Server

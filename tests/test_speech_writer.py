@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from engine_room.encoding import Samples, Sound, decode
+from engine_room.decoding import decode
+from engine_room.encoding import Samples, Sound
 from engine_room.loudness import lufs_of
 from engine_room.speech_output import Output
 from engine_room.speech_writer import SpeechWriter

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine_room.encoding import Sound, decode
+from engine_room.decoding import decode
+from engine_room.encoding import Sound
 from engine_room.errors import InternalError, InvalidRequest, NothingToSay, QueueFull, ShuttingDown
 from engine_room.jobs import Done, Engine, Event, Failed, Job, serially
 from engine_room.recordings import Recordings

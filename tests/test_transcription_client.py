@@ -92,6 +92,7 @@ def test_a_translation_is_in_english(client: openai.OpenAI, speech: bytes) -> No
         {"timestamp_granularities[]": ["word", "segment"]},
         {"timestamp_granularities": ["word"]},
         {"known_speaker_names[]": ["a"], "x[": "1", "x[a": "1", "stream": "false"},
+        {"prompt": "trains and ships " * 500, "hotwords": "train, harbour, " * 500},
     ],
 )
 def test_fields_come_in_every_spelling_that_forms_have(
@@ -113,7 +114,8 @@ def test_fields_come_in_every_spelling_that_forms_have(
         ({"language": "klingon"}, 400, "language"),
         ({"chunking_strategy": "sometimes"}, 400, "chunking_strategy"),
         ({"chunking_strategy": "{"}, 400, "chunking_strategy"),
-        ({"chunking_strategy[threshold]": "2"}, 400, "chunking_strategy"),
+        ({"chunking_strategy[threshold]": "2"}, 400, "chunking_strategy.threshold"),
+        ({"chunking_strategy[type]": "semantic_vad"}, 400, "chunking_strategy.type"),
         ({"chunking_strategy[type]": "server_vad", "chunking_strategy": "auto "}, 400, None),
         ({"temperature": "warm"}, 400, "temperature"),
         ({"timestamp_granularities[]": "page"}, 400, "timestamp_granularities.0"),
@@ -126,6 +128,13 @@ def test_what_cannot_be_done_is_an_error_that_names_the_field(
         answer = http.post("/v1/audio/transcriptions", data=fields, files={"file": ("x", speech)})
     assert answer.status_code == status, answer.text
     assert param is None or str(answer.json()["error"]["param"]).startswith(param)
+
+
+def test_a_file_sent_as_text_is_told_what_it_lacks(server: Server, speech: bytes) -> None:
+    with server.http() as http:
+        answer = http.post("/v1/audio/transcriptions", files={"file": (None, speech)})
+    assert answer.status_code == 400
+    assert "filename" in answer.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("form", ["json", "text", "verbose_json"])
@@ -148,5 +157,5 @@ def test_a_stream_of_silence_ends_with_no_text(server: Server) -> None:
             "/v1/audio/transcriptions", data={"stream": "1"}, files={"file": ("x", silence)}
         )
     assert answer.headers["content-type"].startswith("text/event-stream")
-    assert '"type":"transcript.text.done","text":""' in answer.text
+    assert '"type":"transcript.text.done","text":"","languages":[]' in answer.text
     assert "delta" not in answer.text

@@ -108,14 +108,14 @@ def test_verbose_json_has_words_and_segments_as_asked(
             "json",
             {
                 "text": "",
-                "languages": [{"code": "en"}],
+                "languages": [],
                 "usage": {"type": "duration", "seconds": 2},
             },
         ),
     ],
 )
 def test_silence_is_an_answer_in_every_format(name: str, expected: object) -> None:
-    assert TranscriptionAnswer(name).whole([], Heard("en", 2.0)) == expected
+    assert TranscriptionAnswer(name).whole([], Heard("", 2.0)) == expected
 
 
 def test_words_that_were_cut_over_segments_are_joined_as_they_were_said() -> None:

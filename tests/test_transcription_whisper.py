@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from engine_room.cores import Cores
-from engine_room.encoding import Samples, Sound, as_float, as_int16, decode, encode
+from engine_room.decoding import decode
+from engine_room.encoding import Samples, Sound, as_float, as_int16, encode
 from engine_room.errors import InvalidAudio, Unavailable, UnsupportedValue
 from engine_room.jobs import Done, Event, Job
 from engine_room.settings import Settings
@@ -136,8 +137,11 @@ def test_silence_has_no_segments(model: WhisperModel, level: float, duration_s: 
 
 
 def test_silence_in_an_unknown_language_has_no_segments(model: WhisperModel) -> None:
-    segments, _ = heard(model, job(Sound(noise(2, 0), RATE_HZ), language=""))
-    assert segments == []
+    for languages in ((), ("de", "en")):
+        sound = Sound(noise(2, 0), RATE_HZ)
+        segments, result = heard(model, job(sound, language="", languages=languages))
+        assert segments == []
+        assert result.language == ""
 
 
 def test_a_language_the_model_does_not_know_is_refused_with_those_it_knows(
@@ -176,6 +180,24 @@ def test_a_long_sound_is_cut_where_it_is_quiet_and_nothing_of_it_is_lost() -> No
 def test_a_short_sound_is_one_window(num_samples: int) -> None:
     ((begin, samples),) = windows([np.zeros(num_samples, np.int16)], RATE_HZ)
     assert (begin, len(samples)) == (0, num_samples)
+
+
+@pytest.mark.parametrize("language", ["", "en"])
+def test_a_long_sound_is_told_in_order_with_the_times_it_has_in_the_file(
+    model: WhisperModel, spoken: Sound, language: str
+) -> None:
+    """Of four windows, which are decoded two at once where the language is known."""
+    every_s = 100
+    pause = noise(every_s - spoken.duration_s, 0)
+    sound = Sound(np.concatenate([spoken.samples, pause] * 4), RATE_HZ)
+    segments, result = heard(model, job(sound, language))
+    assert ["train" in segment.text.lower() for segment in segments] == [True] * 4
+    assert [segment.start for segment in segments] == pytest.approx(
+        [0, every_s, 2 * every_s, 3 * every_s], abs=0.5
+    )
+    assert [segment.id for segment in segments] == [0, 1, 2, 3]
+    assert result.language == "en"
+    assert result.duration_s == pytest.approx(4 * every_s, abs=0.1)
 
 
 def test_windows_read_no_further_than_they_need() -> None:
@@ -248,6 +270,14 @@ def test_a_translation_is_english(model: WhisperModel, spoken: Sound) -> None:
 def test_hotwords_set_the_spelling(model: WhisperModel, spoken: Sound) -> None:
     assert "Harbor" in text_of(heard(model, job(spoken))[0])
     assert "harbour" in text_of(heard(model, job(spoken, hotwords="harbour"))[0]).lower()
+
+
+@pytest.mark.parametrize(("hotwords", "spelling"), [("harbor " * 300, "harbor"), ("", "harbour")])
+def test_hotwords_and_a_prompt_share_the_room_that_there_is(
+    model: WhisperModel, spoken: Sound, hotwords: str, spelling: str
+) -> None:
+    fields = {"prompt": "The old harbour. " * 300, "hotwords": hotwords}
+    assert spelling in text_of(heard(model, job(spoken, **fields))[0]).lower().split()
 
 
 def test_what_counts_as_speech_can_be_said(model: WhisperModel, spoken: Sound) -> None:

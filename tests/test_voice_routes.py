@@ -11,7 +11,7 @@ import httpx
 import openai
 import pytest
 
-from engine_room.encoding import decode
+from engine_room.decoding import decode
 from tests.conftest import Server, running_server
 from tests.test_bad_input import checked
 from tests.test_clips import silence, speech, wav
