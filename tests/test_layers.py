@@ -27,6 +27,7 @@ FLOORS = [
         "language_guess",
         "packages",
         "metrics",
+        "offers",
         "settings",
         "schemas",
         "schemas_chat",
