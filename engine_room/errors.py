@@ -154,6 +154,15 @@ class ModelNotFound(NotFound):
         )
 
 
+class RepositoryNotFound(NotFound):
+    """The hub has no such repository, revision or file, or does not show it to us."""
+
+    code = "repository_not_found"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, param="model")
+
+
 class VoiceNotFound(NotFound):
     """No voice of this name, or several that may be meant."""
 
@@ -190,6 +199,15 @@ class VoiceExists(ApiError):
             "that one first.",
             param="name",
         )
+
+
+class ModelExists(ApiError):
+    """Something else lies where a model is to be put."""
+
+    status = 409
+    type = "invalid_request_error"
+    code = "model_exists"
+    should_retry = False
 
 
 class FileTooLarge(ApiError):
@@ -238,6 +256,21 @@ class Unavailable(ApiError):
         super().__init__(f"{reason} {mend}" if mend else reason)
         self.reason = reason
         self.mend = mend
+
+
+class BadHub(ApiError):
+    """The hub answered what it should not: a wrong file, a dangerous name, no sense."""
+
+    status = 502
+    type = "server_error"
+    code = "bad_hub"
+    should_retry = False
+
+
+class HubUnreachable(Unavailable):
+    """The hub does not answer, or broke off; later it may."""
+
+    code = "hub_unreachable"
 
 
 class CannotStore(ApiError):

@@ -51,6 +51,7 @@ FLOORS = [
         "voices",
         "recordings",
     }
+    | {"hub", "fetch_plan", "fetching"}
     | {"instructions", "lexicon", "speech_english", "speech_markdown", "speech_script"}
     | {"speech_text", "voice_names"}
     | {"loudness", "speech_format", "speech_output", "spoken"}
@@ -179,6 +180,9 @@ NEIGHBOURS = {
     ("speech_key", "synthesis"),
     ("speech_output", "encoding"),
     ("spoken", "encoding"),
+    ("fetch_plan", "hub"),
+    ("fetching", "fetch_plan"),
+    ("fetching", "hub"),
     ("health", "jobs"),
     ("embedding_format", "catalogue"),
     ("embedding_format", "embedding_turn"),
@@ -242,6 +246,8 @@ OWNERS = {
     "ctranslate2": {"transcription_network", "transcription_whisper"},
     "av": {"decoding", "encoding"},
     "pydub": {"clips", "encoding"},
+    "huggingface_hub": {"hub"},
+    "filelock": {"fetching"},
     "jinja2": {"chat.template"},
     "psutil": {"chat.engine", "xtts.engine"},
     "TTS": {"xtts.coqui"},
@@ -264,6 +270,7 @@ LATE = {
     "imageio_ffmpeg",
 }
 LATE |= {"xtts.coqui", "xtts.gpt_llama", "xtts.gpt_torch", "xtts.vocoder_torch"}
+LATE |= {"hub", "fetch_plan", "fetching", "huggingface_hub"}
 LATE |= {"py3langid", "scipy", "torch", "TTS", "transformers", "onnxruntime", "safetensors"}
 each_module = pytest.mark.parametrize("name", sorted(MODULES))
 
