@@ -23,10 +23,9 @@ import filelock
 from engine_room.errors import ApiError, BadHub, CannotStore, HubUnreachable, ModelExists
 from engine_room.fetch_plan import Plan
 from engine_room.hub import Hub, HubFile, Repository
+from engine_room.installed import DOWNLOADS, PARTIAL
 
 log = logging.getLogger(__name__)
-FOLDER = ".downloads"
-PARTIAL = ".part"
 # Stays free on the disk: what else runs there needs some, and a full system disk stops a machine.
 RESERVE_BYTES = 1_000_000_000
 # So often a broken connection is taken up again without a byte coming meanwhile; then it is an error.
@@ -59,7 +58,7 @@ class Fetcher:
     def __init__(self, hub: Hub, models_dir: Path, retry_s: float = 1.0) -> None:
         self._hub = hub
         self._models_dir = models_dir
-        self._folder = models_dir / FOLDER
+        self._folder = models_dir / DOWNLOADS
         self._retry_s = retry_s
 
     def place(self, plan: Plan) -> Path:

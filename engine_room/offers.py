@@ -52,8 +52,10 @@ class Offer(BaseModel):
     context: Annotated[int, Field(ge=0)] = 0
     parameters: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0
     quantisation: str = ""
+    bits: Annotated[float, Field(ge=0, le=64)] = 0
     kv_bytes: Annotated[int, Field(ge=0)] = 0
     good_at: str = ""
+    auto: bool = False
     ask: Literal["", "xtts"] = ""
 
     @model_validator(mode="after")
@@ -65,7 +67,8 @@ class Offer(BaseModel):
     @property
     def size_bytes(self) -> int:
         """About how large it is; 0 when its entry does not tell."""
-        return int(self.parameters * 1e9 * BITS.get(self.quantisation.upper(), 0) / 8)
+        bits = self.bits or BITS.get(self.quantisation.upper(), 0)
+        return int(self.parameters * 1e9 * bits / 8)
 
 
 class Offers:

@@ -52,7 +52,7 @@ Factor = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 class Settings(BaseSettings):
     """The server's settings, with their defaults. Instead of serving: openai_api.py xtts-license, which shows
-    XTTS's licence and asks whether you agree."""
+    XTTS's licence and asks whether you agree; openai_api.py models, which fetches models (models --help)."""
 
     model_config = SettingsConfigDict(
         env_file=ENV_FILE,

@@ -99,6 +99,12 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
+    def handle(self) -> None:
+        try:
+            super().handle()
+        except ConnectionError:  # who asked has gone
+            self.close_connection = True
+
     def _answer(self) -> None:
         url = urlsplit(self.path)
         token = self.headers.get("Authorization")

@@ -37,7 +37,9 @@ def test_an_unknown_command_is_refused_with_those_there_are() -> None:
 
 
 def test_the_servers_help_tells_the_commands() -> None:
-    assert "openai_api.py xtts-license" in run("--help")[1]
+    said = run("--help")[1]
+    assert "openai_api.py xtts-license" in said
+    assert "openai_api.py models" in said
 
 
 @pytest.mark.parametrize("arguments", [[], ["--port", "9000"], ["-h"]])

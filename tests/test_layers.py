@@ -51,7 +51,7 @@ FLOORS = [
         "voices",
         "recordings",
     }
-    | {"hub", "fetch_plan", "fetching"}
+    | {"hub", "fetch_plan", "fetching", "installed", "memory_fit"}
     | {"instructions", "lexicon", "speech_english", "speech_markdown", "speech_script"}
     | {"speech_text", "voice_names"}
     | {"loudness", "speech_format", "speech_output", "spoken"}
@@ -114,7 +114,7 @@ FLOORS = [
         "xtts.vocoder_torch",
     },
     {"chat.engine", "embedding", "speech", "transcription", "xtts.engine"},
-    {"app", "commands", "streams", "door", "engines", "origins", "server"}
+    {"app", "commands", "model_commands", "streams", "door", "engines", "origins", "server"}
     | {"speaking", "speech_key", "synthesis", "transcribing", "uploads"},
     {"openai_api"},
 ]
@@ -122,6 +122,7 @@ FLOORS = [
 NEIGHBOURS = {
     ("app", "door"),
     ("chat.answer", "chat.logprobs"),
+    ("commands", "model_commands"),
     ("catalogue", "jobs"),
     ("catalogue", "whisper_models"),
     ("transcription_format", "transcription_languages"),
@@ -183,6 +184,10 @@ NEIGHBOURS = {
     ("fetch_plan", "hub"),
     ("fetching", "fetch_plan"),
     ("fetching", "hub"),
+    ("fetching", "installed"),
+    ("installed", "catalogue"),
+    ("installed", "whisper_models"),
+    ("memory_fit", "chat.options"),
     ("health", "jobs"),
     ("embedding_format", "catalogue"),
     ("embedding_format", "embedding_turn"),
@@ -249,7 +254,7 @@ OWNERS = {
     "huggingface_hub": {"hub"},
     "filelock": {"fetching"},
     "jinja2": {"chat.template"},
-    "psutil": {"chat.engine", "xtts.engine"},
+    "psutil": {"chat.engine", "memory_fit", "xtts.engine"},
     "TTS": {"xtts.coqui"},
     "torch": {"xtts.coqui", "xtts.gpt_torch", "xtts.vocoder_torch"},
     "transformers": {"xtts.gpt_torch"},
@@ -270,7 +275,7 @@ LATE = {
     "imageio_ffmpeg",
 }
 LATE |= {"xtts.coqui", "xtts.gpt_llama", "xtts.gpt_torch", "xtts.vocoder_torch"}
-LATE |= {"hub", "fetch_plan", "fetching", "huggingface_hub"}
+LATE |= {"hub", "fetch_plan", "fetching", "huggingface_hub", "model_commands", "tqdm"}
 LATE |= {"py3langid", "scipy", "torch", "TTS", "transformers", "onnxruntime", "safetensors"}
 each_module = pytest.mark.parametrize("name", sorted(MODULES))
 

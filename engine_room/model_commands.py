@@ -1,0 +1,277 @@
+"""`python openai_api.py models …`: finding, fetching, removing and choosing models, on a terminal or without.
+
+Each command is a function that ends with an exit code: 0 done, 1 not done and said why.
+"""
+
+import argparse
+import os
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from tqdm import tqdm
+
+from engine_room import memory_fit
+from engine_room.catalogue import Catalogue
+from engine_room.errors import ApiError, InvalidRequest, ModelNotFound
+from engine_room.fetch_plan import Plan, plan_for
+from engine_room.fetching import Fetcher, Progress
+from engine_room.hub import Hub
+from engine_room.installed import Installed, by_name, installed, remove, unfinished
+from engine_room.offers import Offer, Offers
+from engine_room.settings import Settings, keep_setting
+from engine_room.xtts import licence
+
+# What kind of model a setting chooses.
+CHOOSING = {
+    "chat": "CHAT_MODEL",
+    "embedding": "EMBEDDING_MODEL",
+    "transcription": "TRANSCRIPTION_MODEL",
+}
+STEP = 0.1  # a line for each tenth, where there is no terminal
+AUTO = "auto"
+
+
+class ModelCommands:
+    """The commands, for one set of settings. Answers are kept in `env_file`."""
+
+    def __init__(self, settings: Settings, env_file: Path) -> None:
+        self._settings = settings
+        self._env_file = env_file
+        self._catalogue = Catalogue(settings)
+        self._offers = Offers(settings.models_dir)
+        self._hub = Hub()
+        self._fetcher = Fetcher(self._hub, settings.models_dir)
+
+    def run(self, options: argparse.Namespace) -> int:
+        """Run the command that the options name."""
+        for problem in self._offers.checked()[1]:
+            print(problem, file=sys.stderr)
+        do: Callable[[argparse.Namespace], int] = getattr(self, f"do_{options.do}")
+        try:
+            return do(options)
+        except ApiError as error:
+            print(error.message, file=sys.stderr)
+            return 1
+
+    def do_list(self, _options: argparse.Namespace) -> int:
+        """The models that are here, and those that can be fetched."""
+        here = self._here()
+        print(f"In {self._settings.models_dir}, or with the install:")
+        for model in here:
+            note = "  (comes with the install)" if model.is_ours else ""
+            print(f"  {model.id:34} {model.kind:14} {_size(model.size_bytes):>8}{note}")
+        for path in unfinished(self._settings.models_dir):
+            print(f"  not finished: {path.name.partition('-')[2]} {_size(path.stat().st_size)}")
+        print("\nCan be fetched (sizes are estimates):")
+        for offer in self._offers.all():
+            if by_name(offer.id, here) is None:
+                print(self._line(offer))
+        print("\nFetch one:  models download NAME   (or owner/name of any GGUF repository)")
+        return 0
+
+    def do_search(self, options: argparse.Namespace) -> int:
+        """Models by words, in the catalogue and on the hub."""
+        words = " ".join(options.words)
+        offers = self._offers.search(words)
+        for offer in offers:
+            print(self._line(offer))
+        try:
+            found = self._hub.search(words)
+        except ApiError as error:
+            print(f"The hub was not searched: {error.message}", file=sys.stderr)
+            return 0 if offers else 1
+        for each in found:
+            print(f"  {each.id:60} fetched {each.num_downloads:,} times last month")
+        if not found and not offers:
+            print(f"Nothing is called {words!r}.", file=sys.stderr)
+        return 0 if found or offers else 1
+
+    def do_info(self, options: argparse.Namespace) -> int:
+        """What is known of one model, here and on the hub."""
+        here, offer = by_name(options.name, self._here()), self._offers.find(options.name)
+        if here:
+            print(f"{here.id}: {here.kind}, {_size(here.size_bytes)}, here:")
+            print("".join(f"  {path}\n" for path in here.paths), end="")
+        if offer:
+            print(f"{offer.id}: {offer.good_at}")
+            print(f"  {offer.kind}, {offer.parameters:g} billion parameters, {offer.quantisation}")
+        try:
+            plan = plan_for(options.name, self._offers, self._hub)
+        except ApiError as error:
+            if here or offer:
+                print(f"The hub was not asked, or knew no more: {error.message}", file=sys.stderr)
+                return 0
+            raise
+        self._describe(plan)
+        return 0
+
+    def do_download(self, options: argparse.Namespace) -> int:
+        """Fetch a model, after its licence is agreed to if it asks for that."""
+        plan = plan_for(options.name, self._offers, self._hub)
+        self._describe(plan)
+        if not self._is_agreed(plan, options.yes):
+            return 1
+        place = self._fetch(plan)
+        print(f"{plan.id} is in {place}; a running server has it without a restart.")
+        return 0
+
+    def do_remove(self, options: argparse.Namespace) -> int:
+        """Delete a model's files, or those of a download that was not finished."""
+        left = [
+            path
+            for path in unfinished(self._settings.models_dir)
+            if path.name.partition("-")[2].removesuffix(".part") == options.name
+        ]
+        model = by_name(options.name, self._here())
+        if model is None and not left:
+            raise ModelNotFound(
+                options.name, [each.id for each in self._here() if not each.is_ours]
+            )
+        size = model.size_bytes if model else sum(path.stat().st_size for path in left)
+        if not _agrees(
+            f"Delete {model.id if model else options.name} ({_size(size)})?", options.yes
+        ):
+            return 1
+        if model:
+            remove(model.id, self._catalogue, self._settings.models_dir)
+        else:
+            for path in left:
+                path.unlink()
+        print(f"Deleted, {_size(size)}.")
+        return 0
+
+    def do_use(self, options: argparse.Namespace) -> int:
+        """Have a model answer by default from the next start on; fetch it first if it is not here."""
+        name = self._best() if options.name == AUTO else options.name
+        model = by_name(name, self._here())
+        if model is None:
+            plan = plan_for(name, self._offers, self._hub)
+            self._describe(plan)
+            if not _agrees(f"{plan.id} is not here. Fetch it?", options.yes):
+                return 1
+            if not self._is_agreed(plan, options.yes):
+                return 1
+            self._fetch(plan)
+            model = by_name(plan.id, self._here())
+        if model is None or model.kind not in CHOOSING:
+            raise InvalidRequest(
+                f"{name} is not chosen by a setting: it answers to its own name, and cloned voices "
+                "speak by it as soon as it is there."
+            )
+        setting = CHOOSING[model.kind]
+        keep_setting(setting, model.id, self._env_file)
+        print(f"{setting}={model.id} is kept in {self._env_file}, for the server's next start.")
+        if setting in os.environ:
+            print(f"But {setting}={os.environ[setting]} in the environment wins over it.")
+        return 0
+
+    def _here(self) -> list[Installed]:
+        return installed(self._catalogue, self._settings.models_dir)
+
+    def _best(self) -> str:
+        free = memory_fit.free_bytes()
+        best = memory_fit.best_that_fits(self._offers.all(), self._settings, free)
+        if best is None:
+            raise InvalidRequest(
+                f"None of the offered models fits the {free / 1e9:.1f} GB of memory that are free; the "
+                "one that came with the install does."
+            )
+        need = memory_fit.need_of(best, self._settings)
+        print(f"{best.id} is the best that fits: {need.said(free)}.\n{best.good_at}")
+        return best.id
+
+    def _line(self, offer: Offer) -> str:
+        need = memory_fit.need_of(offer, self._settings)
+        fits = "" if need.total_bytes <= memory_fit.free_bytes() else "(too large now) "
+        return (
+            f"  {offer.id:34} {offer.kind:14} {_size(offer.size_bytes):>8}  {fits}{offer.good_at}"
+        )
+
+    def _describe(self, plan: Plan) -> None:
+        print(f"{plan.id}, from {self._hub.endpoint}/{plan.repository.id}")
+        if plan.note:
+            print(f"  chosen: {plan.note}")
+        print(
+            f"  {len(plan.files)} file(s), {_size(plan.size_bytes)}; licence: {plan.licence or 'not said'}"
+        )
+        if plan.offer:
+            need = memory_fit.need_of(plan.offer, self._settings, plan.size_bytes)
+            free = memory_fit.free_bytes()
+            verdict = "fits" if need.total_bytes <= free else "does not fit now"
+            print(f"  memory: {verdict}: {need.said(free)}")
+
+    def _is_agreed(self, plan: Plan, yes: bool) -> bool:
+        """Whether the licence is agreed to, where a model asks for that in words."""
+        if plan.offer is None or not plan.offer.ask or self._settings.accept_xtts_license:
+            return True
+        if yes:
+            print(licence.TERMS)
+            keep_setting(licence.SETTING, "true", self._env_file)
+            return True
+        return licence.ask(self._env_file) == 0
+
+    def _fetch(self, plan: Plan) -> Path:
+        shown = _Shown(plan)
+        try:
+            return self._fetcher.fetch(plan, shown.report, threading.Event())
+        except KeyboardInterrupt:
+            print("\nStopped. What was fetched is kept: the same command goes on from there.")
+            raise
+        finally:
+            shown.close()
+
+
+class _Shown:
+    """A progress bar on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._name = plan.id
+        self._next = STEP
+        self._bar: tqdm | None = None
+        if sys.stderr.isatty():
+            self._bar = tqdm(total=plan.size_bytes, unit="B", unit_scale=True, desc=plan.id[:30])
+
+    def report(self, progress: Progress) -> None:
+        """Show how far it is."""
+        if self._bar is not None:
+            self._bar.update(progress.done_bytes - self._bar.n)
+            return
+        share = progress.done_bytes / max(progress.total_bytes, 1)
+        if share < self._next:
+            return
+        self._next = share - share % STEP + STEP
+        left = "" if progress.seconds_left is None else f", {progress.seconds_left:.0f} s left"
+        print(
+            f"{self._name}: {share:.0%} of {_size(progress.total_bytes)}, "
+            f"{_size(int(progress.bytes_per_s))}/s{left}",
+            flush=True,
+        )
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _agrees(question: str, yes: bool) -> bool:
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        print(f"{question} Nobody is here to ask; say --yes.", file=sys.stderr)
+        return False
+    try:
+        agrees = input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        agrees = False
+    if not agrees:
+        print("Nothing was done.")
+    return agrees
+
+
+def _size(num_bytes: int) -> str:
+    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if num_bytes >= unit:
+            return f"{num_bytes / unit:.1f} {name}"
+    return f"{num_bytes} B" if num_bytes else "-"
