@@ -15,7 +15,11 @@
     POST /v1/detokenize                 tokens to text
     POST /v1/embeddings                 vectors of texts, by an embedding model in models/
     GET  /v1/models                     the chat models; every model with ?type=all
+    POST /v1/models/download            a model fetched from the hub, with its progress
+    GET  /v1/models/downloads           the downloads
+    DELETE /v1/models/downloads/{download_id}   a download stopped
     GET  /v1/models/{model_id}          one model, by any name that answers
+    DELETE /v1/models/{model_id}        a model's files deleted
     GET  /speakers                      SillyTavern's XTTS provider: the voices
     GET  /speakers_list                 … their ids
     GET  /languages                     … their languages
@@ -55,13 +59,16 @@ from engine_room.chat import format as chat_format
 from engine_room.chat.answer import ChatAnswer
 from engine_room.chat.turn import DetokenizeTurn, GenerationTurn
 from engine_room.clone_store import NewVoice
+from engine_room.downloads import DownloadFrames, DownloadTurn
 from engine_room.embedding_format import embeddings_body, embeddings_turn
 from engine_room.encoding import FORMATS
 from engine_room.engines import Engines, make_engines
 from engine_room.errors import FileTooLarge
 from engine_room.health import health_of
+from engine_room.installed import remove
 from engine_room.metrics import CONTENT_TYPE
 from engine_room.schemas_embeddings import EmbeddingList, EmbeddingsRequest
+from engine_room.schemas_models import Download, DownloadList, DownloadRequest, ModelDeleted
 from engine_room.server import listen_or_exit, serve, settings_of_command_line
 from engine_room.settings import Settings
 from engine_room.speaking import is_sse
@@ -102,6 +109,7 @@ AUDIO_TYPES = [form.media_type.format(rate_hz=24_000) for form in FORMATS.values
 AUDIO_ANSWER: dict[str, Any] = {
     "content": {each: {} for each in (*AUDIO_TYPES, "text/event-stream", "application/json")}
 }
+STREAMED: dict[int | str, Any] = {200: {"content": {"text/event-stream": {}}}}
 ERRORS: dict[int | str, Any] = {key: {"model": schemas.ErrorBody} for key in ("4XX", "5XX")}
 v1 = APIRouter(responses=ERRORS)
 silly = APIRouter(tags=["sillytavern"], responses=ERRORS)
@@ -267,7 +275,7 @@ async def tts_stream(
     "/chat/completions",
     tags=["chat"],
     response_model=schemas_chat.ChatCompletion | schemas_chat.ChatCompletionChunk,
-    responses={200: {"content": {"text/event-stream": {}}}},
+    responses=STREAMED,
 )
 async def create_chat_completion(
     request: Request, held: Held, body: schemas_chat.ChatRequest
@@ -302,7 +310,7 @@ async def written(
     "/completions",
     tags=["chat"],
     response_model=schemas_completion.TextCompletion,
-    responses={200: {"content": {"text/event-stream": {}}}},
+    responses=STREAMED,
 )
 async def create_completion(
     request: Request, held: Held, body: schemas_completion.CompletionRequest
@@ -356,6 +364,36 @@ def list_models(held: Held, type: Literal["chat", "all"] = "chat") -> schemas.Mo
     """The models for chat; with `?type=all` those for embeddings, speech and transcription too."""
     catalogue = held.catalogue
     return schemas.ModelList(data=catalogue.everything() if type == "all" else catalogue.listed())
+
+
+@v1.post("/models/download", tags=["models"], response_model=Download, responses=STREAMED)
+async def download_model(request: Request, held: Held, body: DownloadRequest) -> Response:
+    """Fetch a model: answered when it begins, or with `stream` until it is there. It goes on by itself."""
+    stream = await streams.open_stream(request, held.downloads, DownloadTurn(body.model))
+    if body.stream:
+        return streams.sse(stream, DownloadFrames(), held.settings.stop_timeout_s)
+    begun = await anext(stream)
+    stream.close()
+    return JSONResponse(begun.model_dump())
+
+
+@v1.get("/models/downloads", tags=["models"])
+def list_downloads(held: Held) -> DownloadList:
+    """The downloads that run, and those that ended since the server's start."""
+    return DownloadList(data=held.downloads.all())
+
+
+@v1.delete("/models/downloads/{download_id}", tags=["models"])
+def stop_download(held: Held, download_id: str) -> Download:
+    """Stop a download. What was fetched is kept for the next time."""
+    return held.downloads.stop(download_id)
+
+
+@v1.delete("/models/{model_id:path}", tags=["models"])
+def delete_model(held: Held, model_id: str) -> ModelDeleted:
+    """Delete a model's files, by its own id. Those that came with the install stay."""
+    gone = remove(model_id, held.catalogue, held.settings.models_dir)
+    return ModelDeleted(id=gone.id)
 
 
 @v1.get("/models/{model_id:path}", tags=["models"], response_model=schemas.Model)

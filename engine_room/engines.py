@@ -8,6 +8,7 @@ from engine_room.catalogue import Catalogue
 from engine_room.chat.engine import chat_engine
 from engine_room.chat.turn import ModelTurn
 from engine_room.cores import Cores
+from engine_room.downloads import Downloads
 from engine_room.embedding import embedding_engine
 from engine_room.embedding_turn import EmbeddingTurn
 from engine_room.jobs import Engine, Status
@@ -41,6 +42,7 @@ class Engines:
     planner: Planner
     synthesizer: Synthesizer
     metrics: Metrics
+    downloads: Downloads
     provider: Provider = field(default_factory=Provider)
 
     def open(self) -> None:
@@ -55,6 +57,7 @@ class Engines:
         deadline = time.monotonic() + finish_within_s
         for engine in self.all:
             engine.refuse()
+        self.downloads.close()
         for engine in self.all:
             engine.close(max(0, deadline - time.monotonic()))
         self.synthesizer.close()
@@ -100,6 +103,7 @@ def make_engines(settings: Settings) -> Engines:
         planner=Planner(settings, voices, recordings),
         synthesizer=Synthesizer(speech, cloning, recordings),
         metrics=metrics,
+        downloads=Downloads(settings),
     )
     metrics.watch(engines.all)
     return engines

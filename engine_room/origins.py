@@ -1,7 +1,7 @@
 """Who may change something here: which pages in a browser, and which machines.
 
 Chat, speech and transcription are open to every page and machine (or to every key). A page elsewhere on
-the web that could add or delete a voice behind the user's back is another matter: a form needs no
+the web that could add or delete a voice or a model behind the user's back is another matter: a form needs no
 permission of ours to be sent. Knows no web framework.
 """
 
@@ -16,6 +16,8 @@ from engine_room.settings import Settings
 CHANGING = (
     ("POST", "/audio/voices"),
     ("DELETE", "/audio/voices"),
+    ("POST", "/models"),
+    ("DELETE", "/models"),
 )
 # Endings of names that only a local network gives out. Any other name may be led to this machine by its
 # owner (DNS rebinding), and its page then looks like our own.

@@ -74,7 +74,7 @@ class Settings(BaseSettings):
     trusted_origins: Keys = Field(
         (),
         description="comma-separated origins (`https://chat.example.com`) whose pages may add and delete "
-        "voices, beside this server's own and those of localhost",
+        "voices and models, beside this server's own and those of localhost",
     )
     open_audio_lists: bool = Field(
         True, description="list voices and speech models without a key, as Open WebUI asks for them"

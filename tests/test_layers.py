@@ -33,6 +33,7 @@ FLOORS = [
         "schemas_chat",
         "schemas_completion",
         "schemas_embeddings",
+        "schemas_models",
         "schemas_voices",
         "standard_voices",
         "xtts.folder",
@@ -114,7 +115,17 @@ FLOORS = [
         "xtts.vocoder_torch",
     },
     {"chat.engine", "embedding", "speech", "transcription", "xtts.engine"},
-    {"app", "commands", "model_commands", "streams", "door", "engines", "origins", "server"}
+    {
+        "app",
+        "commands",
+        "downloads",
+        "model_commands",
+        "streams",
+        "door",
+        "engines",
+        "origins",
+        "server",
+    }
     | {"speaking", "speech_key", "synthesis", "transcribing", "uploads"},
     {"openai_api"},
 ]
@@ -173,6 +184,7 @@ NEIGHBOURS = {
     ("chat.turn", "chat.grammar"),
     ("chat.turn", "chat.logprobs"),
     ("chat.vocabulary", "chat.turn"),
+    ("engines", "downloads"),
     ("engines", "speaking"),
     ("engines", "synthesis"),
     ("speaking", "speech_key"),
@@ -199,6 +211,7 @@ NEIGHBOURS = {
     ("schemas_completion", "schemas"),
     ("schemas_completion", "schemas_chat"),
     ("schemas_embeddings", "schemas"),
+    ("schemas_models", "schemas"),
     ("schemas_voices", "schemas"),
     ("voices", "clips"),
     ("voices", "clone_store"),

@@ -45,13 +45,17 @@ def is_let(
         ("POST", "/audio/voices/", True),
         ("DELETE", "/v1/audio/voices/bob", True),
         ("DELETE", "/audio/voices/bob", True),
+        ("POST", "/v1/models/download", True),
+        ("DELETE", "/models/mine", True),
+        ("DELETE", "/v1/models/downloads/dl-1", True),
+        ("GET", "/v1/models/downloads", False),
         ("GET", "/v1/audio/voices", False),
         ("POST", "/v1/audio/speech", False),
         ("POST", "/v1/chat/completions", False),
         ("POST", "/v1/audio/voicesque", False),
     ],
 )
-def test_only_what_adds_or_deletes_a_voice_changes_something(
+def test_only_what_adds_or_deletes_a_voice_or_a_model_changes_something(
     method: str, path: str, expected: bool
 ) -> None:
     assert changes(method, path) is expected

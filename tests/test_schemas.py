@@ -20,6 +20,7 @@ from engine_room.schemas import SpeechRequest, TranscriptionRequest
 from engine_room.schemas_chat import ChatRequest
 from engine_room.schemas_completion import CompletionRequest, DetokenizeRequest, TokenizeRequest
 from engine_room.schemas_embeddings import EmbeddingsRequest
+from engine_room.schemas_models import DownloadRequest
 from engine_room.schemas_voices import NewVoiceRequest
 from engine_room.settings import Settings
 from engine_room.sillytavern import ProviderSettings, ProviderSpeech
@@ -46,6 +47,7 @@ REQUESTS: list[tuple[type[schemas.Body], dict[str, Any]]] = [
     (schemas.InputAudio, {"data": "AAAA"}),
     (schemas.ServerVad, {}),
     (NewVoiceRequest, {"name": "bob"}),
+    (DownloadRequest, {"model": "qwen3-8b"}),
     (ProviderSettings, {}),
     (ProviderSpeech, {"text": "Hi", "speaker_wav": "nova"}),
 ]
@@ -98,6 +100,9 @@ def test_a_speed_within_its_range_is_accepted(speed: Any) -> None:
     ("kind", "field", "value"),
     [
         (SpeechRequest, "speed", 0.24),
+        (DownloadRequest, "model", ""),
+        (DownloadRequest, "model", "x" * 2001),
+        (DownloadRequest, "model", "\ud83d"),
         (SpeechRequest, "speed", 4.01),
         (SpeechRequest, "speed", float("nan")),
         (SpeechRequest, "speed", float("inf")),

@@ -1,0 +1,53 @@
+"""The bodies of the routes that fetch and remove models."""
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+
+from engine_room.schemas import Body, Example, Text
+
+
+class DownloadRequest(Body):
+    """A model to be fetched."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"model": "qwen3-8b", "stream": True}]}
+    )
+
+    model: Text = Field(
+        min_length=1,
+        max_length=2000,
+        description="A name of the catalogue, `owner/name`, `owner/name:file`, or an address.",
+    )
+    stream: bool = Field(False, description="Tell the progress as server-sent events, to the end.")
+
+
+class Download(Example):
+    """A download: how far it is, and at the end `done`, `stopped` or `failed` (with the reason)."""
+
+    id: str
+    object: Literal["model.download"] = "model.download"
+    model: str
+    status: Literal["starting", "running", "done", "stopped", "failed"] = "starting"
+    root: str | None = None
+    completed_bytes: int = 0
+    total_bytes: int = 0
+    bytes_per_s: int = 0
+    seconds_left: float | None = None
+    error: str | None = None
+    created: int
+
+
+class DownloadList(Example):
+    """The downloads that are running, and those that ended since the server's start."""
+
+    object: Literal["list"] = "list"
+    data: list[Download]
+
+
+class ModelDeleted(Example):
+    """A model that is no more."""
+
+    id: str
+    object: Literal["model"] = "model"
+    deleted: Literal[True] = True
