@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
@@ -75,15 +76,19 @@ def _entry(repo: Repo, path: str) -> dict[str, Any]:
     data = repo.files[path]
     if repo.is_terse:
         return {"rfilename": path}
-    entry: dict[str, Any] = {"rfilename": path, "size": len(data), "blobId": _git_sha1(data)}
+    true_sha256, git_sha1 = _digests(data)
+    entry: dict[str, Any] = {"rfilename": path, "size": len(data), "blobId": git_sha1}
     if len(data) >= LARGE:
-        sha256 = repo.stated_sha256 or hashlib.sha256(data).hexdigest()
+        sha256 = repo.stated_sha256 or true_sha256
         entry["lfs"] = {"sha256": sha256, "size": len(data), "pointerSize": 134}
     return entry
 
 
-def _git_sha1(data: bytes) -> str:
-    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+@lru_cache
+def _digests(data: bytes) -> tuple[str, str]:
+    """The SHA-256, and git's SHA-1; computed once, for files may be large."""
+    git = hashlib.sha1(b"blob %d\0" % len(data) + data)
+    return hashlib.sha256(data).hexdigest(), git.hexdigest()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -147,6 +147,20 @@ def test_a_split_model_appears_with_its_last_part_and_keeps_the_whole_ones(tmp_p
     assert all((tmp_path / name).read_bytes() == data for name, data in PARTS.items())
 
 
+def test_a_split_model_is_not_seen_while_a_part_is_not_in_its_place(tmp_path: Path) -> None:
+    first, second, _ = sorted(PARTS)
+    with local_hub(me__mine=Repo(dict(PARTS))) as hub:
+        fetching = Fetching(hub, tmp_path)
+
+        def be_in_the_way(progress: Progress) -> None:
+            if progress.done_bytes == progress.total_bytes:
+                (tmp_path / second).mkdir(exist_ok=True)
+
+        with pytest.raises(CannotStore, match="what was fetched so far is kept"):
+            fetching.fetcher.fetch(fetching.plan(), be_in_the_way, fetching.cancelled)
+        assert first not in fetching.shown()
+
+
 def test_a_folder_appears_whole(tmp_path: Path) -> None:
     repo = Repo(dict(XTTS), breaks=[2000, 5, *[0] * 6])
     with local_hub(coqui__XTTS_v2=Repo({})) as hub:

@@ -76,7 +76,8 @@ def test_a_model_is_found_by_its_id_and_by_the_name_of_which_it_is_the_only_quan
 def test_a_removed_model_takes_its_own_files_with_it(
     tmp_path: Path, id_: str, files: list[str]
 ) -> None:
-    others = ["bigger-Q8_0-00002-of-00003.gguf", "big-Q8_0-00002-of-00004.gguf", "smaller.gguf"]
+    others = ["bug-Q8_0-00002-of-00003.gguf", "big-Q8_0-00002-of-00004.gguf", "smaller.gguf"]
+    others.append("big-Q8_0-x-00002-of-00003.gguf")
     remove(id_, with_files(tmp_path, *files, *others), tmp_path)
     left = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert sorted(path.name for path in left) == sorted(others)
