@@ -16,7 +16,8 @@ from engine_room.errors import ModelNotFound, NotFound, Unavailable, WrongModel
 from engine_room.folders import files_in, modified_at
 from engine_room.gguf import Kind, kind_of
 from engine_room.jobs import Status
-from engine_room.packages import REINSTALL, package_dir
+from engine_room.offers import Offers
+from engine_room.packages import FETCH, REINSTALL, package_dir
 from engine_room.schemas import AudioModel, Model
 from engine_room.settings import Settings
 from engine_room.whisper_models import WhisperModels
@@ -78,6 +79,7 @@ class Catalogue:
         self._models_dir = settings.models_dir
         self._default_name = settings.chat_model
         self._embedding_name = settings.embedding_model
+        self._offers = Offers(settings.models_dir)
         self.whisper = WhisperModels(settings.models_dir, settings.transcription_model)
 
     def chat_files(self) -> list[ChatFile]:
@@ -108,8 +110,13 @@ class Catalogue:
             if _by_name(name, self.embedding_files()):
                 mend = "Ask POST /v1/embeddings for it, and chat with one of those in /v1/models."
                 raise WrongModel(name, "is an embedding model and cannot chat", mend)
-            raise ModelNotFound(name, [model.id for model in self.listed()])
+            raise self._not_here(name, "chat", [model.id for model in self.listed()])
         return self._default(files)
+
+    def _not_here(self, name: str, kind: Kind, known: list[str]) -> ModelNotFound:
+        offer = self._offers.find(name)
+        is_offered = offer is not None and offer.kind == kind
+        return ModelNotFound(name, known, f"{FETCH} {name}" if is_offered else "")
 
     def _default(self, files: list[ChatFile]) -> ChatFile:
         found = _by_name(self._default_name or BUNDLED_ID, files)
@@ -140,7 +147,7 @@ class Catalogue:
             )
             raise WrongModel(name, "is a chat model and makes no embeddings", mend)
         if name and lower not in EMBEDDING_NAMES and files:
-            raise ModelNotFound(name, [file.id for file in files])
+            raise self._not_here(name, "embedding", [file.id for file in files])
         return self._default_embedding(files)
 
     def _default_embedding(self, files: list[EmbeddingFile]) -> EmbeddingFile:
@@ -167,7 +174,7 @@ class Catalogue:
     def _no_embedding(self) -> str:
         return (
             "Put the GGUF file of an embedding model, such as nomic-embed-text, bge-m3 or "
-            f"Qwen3-Embedding, into {self._models_dir}."
+            f"Qwen3-Embedding, into {self._models_dir}, or run: {FETCH} nomic-embed-text"
         )
 
     def embedding_status(self, engine: Status) -> Status:

@@ -147,9 +147,10 @@ class ModelNotFound(NotFound):
 
     code = "model_not_found"
 
-    def __init__(self, model: str, known: Iterable[str]) -> None:
+    def __init__(self, model: str, known: Iterable[str], fetch_with: str = "") -> None:
+        fetch = f" It can be fetched with: {fetch_with}" if fetch_with else ""
         super().__init__(
-            f"The model {quoted(model)} does not exist here; there are: {', '.join(known)}.",
+            f"The model {quoted(model)} does not exist here; there are: {', '.join(known)}.{fetch}",
             param="model",
         )
 

@@ -1,4 +1,4 @@
-"""Installed Python packages: where one lies, and how to install them again."""
+"""Installed Python packages: where one lies, how to install them again, and how to fetch a model."""
 
 import importlib.util
 import sys
@@ -6,6 +6,7 @@ from pathlib import Path
 
 # The very Python that serves: a plain pip would install somewhere else.
 PIP = f"{sys.executable} -m pip"
+FETCH = f"{sys.executable} openai_api.py models download"
 REINSTALL = f"Run: {PIP} install -r requirements.txt"
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from engine_room.errors import ModelNotFound, NotFound, Unavailable
 from engine_room.folders import modified_at
-from engine_room.packages import PIP, REINSTALL, package_dir
+from engine_room.packages import FETCH, PIP, REINSTALL, package_dir
 
 BUNDLED = "faster-whisper-base"
 # These always answer, by the default model.
@@ -80,8 +80,9 @@ class WhisperModels:
             return found
         if _size(name) in SIZES:
             raise NotFound(
-                f"The transcription model {name!r} is not here: put the folder of faster-whisper-"
-                f"{_size(name)} (model.bin and the files beside it) into {self._models_dir}.",
+                f"The transcription model {name!r} is not here: run {FETCH} {_size(name)}, or put "
+                f"the folder of faster-whisper-{_size(name)} (model.bin and the files beside it) into "
+                f"{self._models_dir}.",
                 param="model",
                 code=ModelNotFound.code,
             )

@@ -307,3 +307,17 @@ def test_a_reranking_model_is_neither_for_chat_nor_for_embeddings(models: Path) 
     write_bert(models / "bge-reranker.gguf", gguf.PoolingType.RANK)
     assert ids(catalogue(models)) == ["smollm2-135m-instruct"]
     assert catalogue(models).embedding_files() == []
+
+
+def test_a_model_that_can_be_fetched_is_said_so_with_the_command(tmp_path: Path) -> None:
+    catalogue = Catalogue(Settings(_env_file=None, models_dir=tmp_path, chat_model=""))
+    with pytest.raises(
+        ModelNotFound, match=r"It can be fetched with: .* models download qwen3-8b$"
+    ):
+        catalogue.chat("qwen3-8b")
+    for name in ("xtts_v2", "gpt-9"):
+        with pytest.raises(ModelNotFound) as not_there:
+            catalogue.chat(name)
+        assert "fetched" not in not_there.value.message
+    with pytest.raises(NotFound, match="models download nomic-embed-text"):
+        catalogue.embedding("")

@@ -5,6 +5,7 @@ import sys
 
 from engine_room.errors import Unavailable
 from engine_room.jobs import Status
+from engine_room.packages import FETCH
 from engine_room.settings import Settings
 from engine_room.xtts.folder import (
     CHECKPOINTS,
@@ -34,7 +35,8 @@ def cloning_status(settings: Settings, folder: XttsFolder | None = None) -> Stat
         return Status(
             "unavailable",
             f"There is no XTTS model in {folder.path}.",
-            f"Put {FILES} of coqui/XTTS-v2 (Hugging Face; Coqui Public Model License, non-commercial) there.",
+            f"Run: {FETCH} xtts_v2 (or put {FILES} of coqui/XTTS-v2 there; Coqui Public Model License, "
+            "non-commercial).",
         )
     if folder.missing:
         return Status(
