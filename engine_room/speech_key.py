@@ -15,7 +15,7 @@ from engine_room.xtts.folder import CONFIG, SPEAKERS, VOCABULARY
 from engine_room.xtts.studio import StudioVoice
 from engine_room.xtts.turn import XttsTurn
 
-RECIPE = "1"  # raise it when the same request is to give other sound
+RECIPE = "2"  # raise it when the same request is to give other sound
 
 
 def speech_key(parts: tuple[Part, ...], output: Output, settings: Settings) -> str:
