@@ -88,12 +88,12 @@ class Synthesizer:
         self._finisher.shutdown()
 
     def speak(
-        self, turn: SpeechTurn | XttsTurn, deliver: Deliver
+        self, turn: SpeechTurn | XttsTurn, deliver: Deliver, goes_on: bool
     ) -> Job[SpeechTurn] | Job[XttsTurn]:
-        """Have an engine speak one part."""
+        """Have an engine speak one part, the first or one that goes on."""
         if isinstance(turn, XttsTurn):
-            return self._cloning.submit(turn, deliver)
-        return self._light.submit(turn, deliver)
+            return self._cloning.submit(turn, deliver, goes_on)
+        return self._light.submit(turn, deliver, goes_on)
 
     def finish(self, synthesis: "_Synthesis") -> None:
         """Make a whole file, elsewhere than on an engine's thread: that of a book takes seconds."""
@@ -124,7 +124,9 @@ class _Synthesis:
             turn = self._part.turn
             if turn is not None:
                 self._writer.begin(turn.voice.id, self._part.own_lufs)
-                self._job.part = self._synthesizer.speak(turn, self._hear)
+                self._job.part = self._synthesizer.speak(
+                    turn, self._hear, goes_on=self._job.part is not None
+                )
                 if self._job.cancelled:  # just now, when there was no such part yet
                     self._job.part.cancel()
                 return

@@ -237,7 +237,13 @@ def test_all_that_changes_the_sound_changes_the_key_and_nothing_else_does(
     assert planned(louder).key not in keys
     assert planned(settings, stream=True, cache=False, user="me").key == planned(settings).key
     (settings.voice_clones_dir / "Grandma.wav").write_bytes(b"RIFF again")
-    assert planned(settings, voice="Grandma").key not in keys
+    grandma = planned(settings, voice="Grandma")
+    assert grandma.key not in keys
+    studio = planned(settings, model="tts-1-hd")
+    (settings.models_dir / "xtts_v2" / "speakers_xtts.pth").write_bytes(b"other speakers")
+    assert planned(settings, model="tts-1-hd").key not in (studio.key, "")
+    (settings.models_dir / "xtts_v2" / "vocab.json").write_bytes(b"other tokens")
+    assert planned(settings, voice="Grandma").key not in (grandma.key, "")
 
 
 def test_a_file_that_is_kept_is_taken_unless_asked_not_to(settings: Settings) -> None:
