@@ -5,6 +5,7 @@ by its engine; what they say becomes bytes on that engine's thread, and a whole 
 """
 
 import logging
+import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -114,11 +115,16 @@ class _Synthesis:
         self._writer = SpeechWriter(turn.output, RATE_HZ, turn.stream, turn.target_lufs)
         self._parts = deque(turn.parts)
         self._part: Part
+        self._turns = threading.RLock()
         self._has_spoken = self._is_over = False
         self._early = b""  # of silence before the first sound, which may yet be an error
 
     def go_on(self) -> None:
         """Begin with the next part. Raises QueueFull, ShuttingDown."""
+        with self._turns:  # the part may speak before it is known which one it is
+            self._go_on()
+
+    def _go_on(self) -> None:
         while self._parts:
             self._part = self._parts.popleft()
             turn = self._part.turn
@@ -138,8 +144,11 @@ class _Synthesis:
 
     def _hear(self, event: Event) -> None:
         """On the engine's thread."""
-        if self._is_over:
-            return
+        with self._turns:
+            if not self._is_over:
+                self._take(event)
+
+    def _take(self, event: Event) -> None:
         try:
             if isinstance(event, SpokenBlock):
                 self._add(event)

@@ -203,6 +203,18 @@ def test_settings_say_what_a_file_is_where_the_request_does_not(settings: Settin
         planned(settings, stream_format="xml")
 
 
+def test_a_rate_in_the_text_multiplies_the_speed_and_never_beyond_what_there_is(
+    settings: Settings,
+) -> None:
+    slow = '<prosody rate="50%">Hello.</prosody>'
+    assert turn(settings, input=slow, speed=0.5).speed == 0.25
+    assert turn(settings, speed=4, instructions="Speak very fast.").speed == 4
+    with pytest.raises(
+        InvalidRequest, match=r"speed 0\.25 times .* rate 0\.5 is 0\.125; .* 0\.25 to 4"
+    ):
+        turn(settings, input=slow, speed=0.25)
+
+
 def test_a_request_streams_when_it_says_so_or_its_reader_does(settings: Settings) -> None:
     assert not planned(settings).stream
     assert planned(settings, stream=True).stream
