@@ -75,9 +75,9 @@ among the cows, telling stories until the morning came and the rain had finally 
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """A wav file, and what is said in it."""
+    """A flac file (ten minutes of wav are more than an upload may have), and what is said in it."""
 
-    wav: bytes
+    file: bytes
     said: str
     duration_s: float
 
@@ -104,11 +104,11 @@ def speech_of(duration_s: float) -> Speech:
         said.append(sentence)
         num_samples = sum(map(len, blocks))
     sound = Sound(np.concatenate(blocks), voice.sample_rate_hz)
-    return Speech(encode(sound, "wav"), " ".join(said), sound.duration_s)
+    return Speech(encode(sound, "flac"), " ".join(said), sound.duration_s)
 
 
 class Sides:
-    """The three that hear: each takes a wav file and gives the text."""
+    """The three that hear: each takes a file and gives the text."""
 
     def __init__(self, folder: Path, threads: int, language: str, server: Server) -> None:
         self._engine = WhisperModel(folder, threads)
@@ -122,19 +122,19 @@ class Sides:
             "this server": self._by_server,
         }
 
-    def hear(self, name: str, wav: bytes) -> Heard:
+    def hear(self, name: str, file: bytes) -> Heard:
         """Have one of them write it down; the server's cores are another process's."""
         process = psutil.Process(self._server.pid if name == "this server" else None)
         begun, cpu = time.perf_counter(), process.cpu_times()
-        text = self.deeds[name](wav)
+        text = self.deeds[name](file)
         spent = process.cpu_times()
         cpu_s = spent.user + spent.system - cpu.user - cpu.system
         return Heard(text, time.perf_counter() - begun, cpu_s)
 
-    def _by_library(self, wav: bytes) -> str:
+    def _by_library(self, file: bytes) -> str:
         heard = vad_options(SpeechFilter())
         segments, _ = self._bare.transcribe(
-            decode(wav, RATE_HZ).samples,
+            decode(file, RATE_HZ).samples,
             language=self._language or None,
             temperature=WARMER,
             vad_filter=True,
@@ -143,13 +143,13 @@ class Sides:
         )
         return "".join(segment.text for segment in segments)
 
-    def _by_engine(self, wav: bytes) -> str:
-        turn = TranscriptionTurn(wav, self._engine.folder, self._language)
+    def _by_engine(self, file: bytes) -> str:
+        turn = TranscriptionTurn(file, self._engine.folder, self._language)
         events = self._engine.answer(Job(turn, print))
         return text_of([event for event in events if isinstance(event, Segment)])
 
-    def _by_server(self, wav: bytes) -> str:
-        body, kind = upload(wav)
+    def _by_server(self, file: bytes) -> str:
+        body, kind = upload(file)
         field = (
             f'--x\r\nContent-Disposition: form-data; name="language"\r\n\r\n{self._language}\r\n'
         )
@@ -191,14 +191,14 @@ def main() -> None:
         print(f"Python {platform.python_version()}, faster-whisper {faster_whisper.__version__}")
         print(f"reach: {REACH}\n\n{HEAD}")
         names = list(sides.deeds)
-        warm = speech_of(4).wav
+        warm = speech_of(4).file
         for name in names:
             sides.hear(name, warm)
         for seconds in arguments.seconds:
             speech, runs = speech_of(seconds), []
             for run in range(arguments.runs):
                 order = [names[(run + i) % len(names)] for i in range(len(names))]
-                heard = {name: sides.hear(name, speech.wav) for name in order}
+                heard = {name: sides.hear(name, speech.file) for name in order}
                 runs.append({name: heard[name] for name in names})
             print_rows(speech, runs)
 

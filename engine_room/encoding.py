@@ -62,6 +62,10 @@ FORMATS = {
 }
 # No tag, no Xing frame: so two mp3 answers can be joined by appending one to the other.
 PLAIN_MP3 = {"write_xing": "0", "id3v2_version": "0", "write_id3v1": "0"}
+# FFmpeg writes a page of Ogg when the next one is full. Of its own, a second each, a first sentence of 1.5 s
+# would wait for the second; with these (in microseconds) a file is 4 % larger.
+SHORT_PAGES = {"page_duration": "100000"}
+OPTIONS = {"mp3": PLAIN_MP3, "opus": SHORT_PAGES}
 
 
 def as_float(samples: NDArray[np.int16]) -> Samples:
@@ -98,7 +102,7 @@ class Encoder:
         self._resampler = _Resampler(rate_hz, file_rate_hz or rate_hz)
         if name == "wav":
             self._sink.write(_wav_header(file_rate_hz or rate_hz))
-        options = PLAIN_MP3 if name == "mp3" else {}
+        options = OPTIONS.get(name, {})
         self._container = av.open(self._sink, "w", format=format_.container, options=options)
         stream: Any = self._container.add_stream(
             format_.codec, rate=file_rate_hz or rate_hz, layout="mono"

@@ -41,11 +41,13 @@ Deliver = Callable[[Event], None]
 
 
 class Job(Generic[Turn]):
-    """One turn under way. `cancel` may be called from any thread, at any time, more than once."""
+    """One turn under way, which perhaps `goes_on` with an answer that has begun. `cancel` may be called from
+    any thread, at any time, more than once."""
 
-    def __init__(self, turn: Turn, deliver: Deliver) -> None:
+    def __init__(self, turn: Turn, deliver: Deliver, goes_on: bool = False) -> None:
         self.turn = turn
         self.deliver = deliver
+        self.goes_on = goes_on
         self.submitted_at = time.perf_counter()
         self.has_begun = False  # the engine says so
         self._cancelled = threading.Event()
@@ -82,7 +84,7 @@ class Inbox(Generic[Turn]):
         self._taken: set[Job[Turn]] = set()
         self._changed = threading.Condition()
         self._is_woken = False
-        self.closed = False
+        self._is_closing = self._is_over = False
         self.num_refused = 0  # for want of room
 
     @property
@@ -98,11 +100,22 @@ class Inbox(Generic[Turn]):
         with self._changed:
             return sum(job.has_begun for job in self._taken)
 
+    @property
+    def closed(self) -> bool:
+        """True when it takes no more and nobody waits; but while a job runs, what goes on with its answer
+        may still come."""
+        return self._is_closing and not self._waiting
+
     def put(self, job: Job[Turn]) -> None:
-        """Queue a job. Raises QueueFull, ShuttingDown."""
+        """Queue a job; one that goes on with an answer is the next, whoever waits. Raises QueueFull,
+        ShuttingDown."""
         with self._changed:
-            if self.closed:
+            if self._is_over or (self._is_closing and not job.goes_on):
                 raise ShuttingDown
+            if job.goes_on:
+                self._waiting.appendleft(job)
+                self._changed.notify()
+                return
             if len(self._waiting) >= self._max_queued:
                 self._waiting = deque(job for job in self._waiting if not job.cancelled)
             if len(self._waiting) >= self._max_queued:
@@ -146,13 +159,15 @@ class Inbox(Generic[Turn]):
         except Exception:  # one receiver that breaks must not end the thread for all others
             log.exception("%s could not deliver an answer's end", self._name)
 
-    def close(self) -> None:
-        """Take no more, and refuse those that wait; those that were taken go on."""
+    def close(self, for_good: bool = False) -> None:
+        """Take no more, and refuse those that wait; those that were taken go on, and so do answers that have
+        begun, unless it is `for_good`."""
         with self._changed:
-            self.closed = True
-            refused = list(self._waiting)
+            self._is_closing = True
+            self._is_over = self._is_over or for_good
+            refused = [job for job in self._waiting if for_good or not job.goes_on]
             self._taken.update(refused)
-            self._waiting.clear()
+            self._waiting = deque(job for job in self._waiting if job not in self._taken)
             self._changed.notify()
         for job in refused:
             self.end(job, Failed(ShuttingDown()))
@@ -241,9 +256,10 @@ class Engine(Generic[Asked]):
         """Start the thread; returns at once."""
         self._thread.start()
 
-    def submit(self, turn: Asked, deliver: Deliver) -> Job[Asked]:
-        """Queue a turn; `deliver` is called on the engine's thread. Raises QueueFull, ShuttingDown."""
-        job = Job(turn, deliver)
+    def submit(self, turn: Asked, deliver: Deliver, goes_on: bool = False) -> Job[Asked]:
+        """Queue a turn; `deliver` is called on the engine's thread. One that `goes_on` with an answer waits
+        for no other, and is taken while the engine closes. Raises QueueFull, ShuttingDown."""
+        job = Job(turn, deliver, goes_on)
         self._inbox.put(job)
         return job
 
@@ -256,6 +272,7 @@ class Engine(Generic[Asked]):
         self.refuse()
         if self._thread.ident is not None:
             self._thread.join(finish_within_s)
+            self._inbox.close(for_good=True)
             self._inbox.cancel_all()
             self._thread.join(STOP_S)
 
@@ -264,7 +281,7 @@ class Engine(Generic[Asked]):
         try:
             serve(self._inbox)
         finally:  # whatever happened, nobody waits for ever
-            self._inbox.close()
+            self._inbox.close(for_good=True)
             self._inbox.end_all()
 
     def _loaded(self) -> Serve[Asked]:

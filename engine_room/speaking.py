@@ -121,7 +121,7 @@ class _Cast:
         if not line.text:
             return None
         body, how = self._body, self._manner
-        speed = min(max(body.speed * line.pace_ratio * how.pace_ratio, MIN_SPEED), MAX_SPEED)
+        speed = self._speed(line)
         voice, folder = self._voice(name), self._folder
         if isinstance(voice, StandardVoice):
             if folder is None:
@@ -150,6 +150,17 @@ class _Cast:
             ),
             pause_ratio=how.pause_ratio,
         )
+
+    def _speed(self, line: Line) -> float:
+        """The request's speed as the line has it; instructions go no further than there are speeds."""
+        asked = self._body.speed * line.pace_ratio
+        if not MIN_SPEED <= asked <= MAX_SPEED:
+            raise InvalidRequest(
+                f"speed {self._body.speed:g} times the text's own rate {line.pace_ratio:g} is {asked:g}; "
+                f"there are speeds of {MIN_SPEED:g} to {MAX_SPEED:g}.",
+                param="speed",
+            )
+        return min(max(asked * self._manner.pace_ratio, MIN_SPEED), MAX_SPEED)
 
     def _voice(self, name: str) -> AnyVoice:
         if name not in self._known:

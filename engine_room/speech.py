@@ -16,7 +16,7 @@ from engine_room.metrics import Metrics
 from engine_room.settings import Settings
 from engine_room.speech_english import written_out
 from engine_room.speech_text import pieces, speakable_english
-from engine_room.spoken import SpokenBlock
+from engine_room.spoken import SILENT, SpokenBlock
 from engine_room.standard_voices import STANDARD_VOICES, StandardVoice
 
 # Pieces that are spoken at once where nobody else computes; each takes one thread, for the voice's network is
@@ -114,7 +114,10 @@ class Speech:
             return piece, future.result()
 
     def _paused(self, samples: Samples, turn: SpeechTurn) -> Samples:
-        """A sentence, and what its pause is longer than by itself."""
-        more_s = max(0.0, turn.pause_ratio - 1) * PAUSE_S / turn.speed
-        silence = np.zeros(round(more_s * self._light.sample_rate_hz), np.float32)
-        return np.concatenate([samples, silence]) if len(silence) else samples
+        """A sentence with its pause made longer, or, as far as it ends with silence, shorter."""
+        more_s = (turn.pause_ratio - 1) * PAUSE_S / turn.speed
+        num_more = round(more_s * self._light.sample_rate_hz)
+        if num_more < 0:
+            loud = np.flatnonzero(np.abs(samples) > SILENT)
+            return samples[: max(int(loud[-1]) + 1 if len(loud) else 0, len(samples) + num_more)]
+        return np.concatenate([samples, np.zeros(num_more, np.float32)]) if num_more else samples

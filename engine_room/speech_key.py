@@ -11,10 +11,11 @@ from engine_room.speech import SpeechTurn
 from engine_room.speech_output import Output
 from engine_room.synthesis import Part
 from engine_room.xtts.conditioning import clips_key
-from engine_room.xtts.folder import CONFIG
+from engine_room.xtts.folder import CONFIG, SPEAKERS, VOCABULARY
+from engine_room.xtts.studio import StudioVoice
 from engine_room.xtts.turn import XttsTurn
 
-RECIPE = "1"  # raise it when the same request is to give other sound
+RECIPE = "2"  # raise it when the same request is to give other sound
 
 
 def speech_key(parts: tuple[Part, ...], output: Output, settings: Settings) -> str:
@@ -33,7 +34,10 @@ def _of_turn(turn: SpeechTurn | XttsTurn | None) -> object:
         voice: object = turn.voice
         if isinstance(voice, ClonedVoice):
             voice = (_clips_key(_seen(*voice.paths)), voice.language)
-        model = _seen(turn.folder.checkpoint, turn.folder.path / CONFIG)
+        folder = turn.folder.path
+        model = _seen(turn.folder.checkpoint, folder / CONFIG, folder / VOCABULARY)
+        if isinstance(voice, StudioVoice):
+            model += _seen(*filter(Path.is_file, [folder / SPEAKERS]))
         own = (turn.text, turn.language, turn.speed, turn.seed, turn.sampling, turn.pause_ratio)
         return (voice, model, own)
     return (_light_version(), turn)

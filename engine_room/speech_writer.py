@@ -8,9 +8,8 @@ import numpy as np
 from engine_room.encoding import Samples, Sound, with_true_sizes
 from engine_room.loudness import Leveller, lufs_of
 from engine_room.speech_output import Output
-from engine_room.spoken import Caption, Spoken, SpokenBlock
+from engine_room.spoken import SILENT, Caption, Spoken, SpokenBlock
 
-SILENT = 0.003  # below it nothing is heard (-50 dB)
 END_S = 0.15  # what is kept of the silence that a voice ends with
 
 

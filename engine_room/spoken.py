@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from engine_room.encoding import Sound
 
+SILENT = 0.003  # below it nothing is heard (-50 dB)
+
 
 @dataclass(frozen=True, slots=True)
 class SpokenBlock:

@@ -5,6 +5,7 @@ by its engine; what they say becomes bytes on that engine's thread, and a whole 
 """
 
 import logging
+import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -88,12 +89,12 @@ class Synthesizer:
         self._finisher.shutdown()
 
     def speak(
-        self, turn: SpeechTurn | XttsTurn, deliver: Deliver
+        self, turn: SpeechTurn | XttsTurn, deliver: Deliver, goes_on: bool
     ) -> Job[SpeechTurn] | Job[XttsTurn]:
-        """Have an engine speak one part."""
+        """Have an engine speak one part, the first or one that goes on."""
         if isinstance(turn, XttsTurn):
-            return self._cloning.submit(turn, deliver)
-        return self._light.submit(turn, deliver)
+            return self._cloning.submit(turn, deliver, goes_on)
+        return self._light.submit(turn, deliver, goes_on)
 
     def finish(self, synthesis: "_Synthesis") -> None:
         """Make a whole file, elsewhere than on an engine's thread: that of a book takes seconds."""
@@ -114,17 +115,24 @@ class _Synthesis:
         self._writer = SpeechWriter(turn.output, RATE_HZ, turn.stream, turn.target_lufs)
         self._parts = deque(turn.parts)
         self._part: Part
+        self._turns = threading.RLock()
         self._has_spoken = self._is_over = False
         self._early = b""  # of silence before the first sound, which may yet be an error
 
     def go_on(self) -> None:
         """Begin with the next part. Raises QueueFull, ShuttingDown."""
+        with self._turns:  # the part may speak before it is known which one it is
+            self._go_on()
+
+    def _go_on(self) -> None:
         while self._parts:
             self._part = self._parts.popleft()
             turn = self._part.turn
             if turn is not None:
                 self._writer.begin(turn.voice.id, self._part.own_lufs)
-                self._job.part = self._synthesizer.speak(turn, self._hear)
+                self._job.part = self._synthesizer.speak(
+                    turn, self._hear, goes_on=self._job.part is not None
+                )
                 if self._job.cancelled:  # just now, when there was no such part yet
                     self._job.part.cancel()
                 return
@@ -136,8 +144,11 @@ class _Synthesis:
 
     def _hear(self, event: Event) -> None:
         """On the engine's thread."""
-        if self._is_over:
-            return
+        with self._turns:
+            if not self._is_over:
+                self._take(event)
+
+    def _take(self, event: Event) -> None:
         try:
             if isinstance(event, SpokenBlock):
                 self._add(event)

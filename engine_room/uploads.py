@@ -75,7 +75,9 @@ def fields_in(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
                 inner.rstrip("]"): value,
             }
         elif bracket or plain in LISTS:
-            fields.setdefault(plain, []).append(value)
+            # Whatever came before under this name stays, and is the request model's to refuse.
+            known = fields.get(plain, [])
+            fields[plain] = [*(known if isinstance(known, list) else [known]), value]
         else:
             fields[plain] = value
     return fields

@@ -122,3 +122,14 @@ def studio_speakers(xtts_folder: XttsFolder) -> list[str]:
     if len(names) < 2:
         pytest.skip("the model in XTTS_MODEL_DIR has no two studio speakers")
     return names
+
+
+@pytest.fixture
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that is all that Python finds packages in."""
+    folder = tmp_path / "packages"
+    folder.mkdir()
+    monkeypatch.setattr(sys, "path", [str(folder)])
+    # Found there, if another test used it.
+    monkeypatch.delitem(sys.modules, "hibari", raising=False)
+    return folder

@@ -1,6 +1,5 @@
 """Models are found by their names: those that came along, those dropped in, those clients ask for."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -195,18 +194,6 @@ def test_a_model_entry_has_what_clients_read(models: Path) -> None:
         assert model.object == "model"
         assert model.created > 1_000_000_000
         assert model.owned_by == "local"
-
-
-@pytest.fixture
-def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder that is all that Python finds packages in."""
-    folder = tmp_path / "packages"
-    folder.mkdir()
-    monkeypatch.setattr(sys, "path", [str(folder)])
-    monkeypatch.delitem(
-        sys.modules, "hibari", raising=False
-    )  # found there, if another test used it
-    return folder
 
 
 def test_without_any_package_nothing_is_listed_and_the_reason_is_said(

@@ -203,6 +203,18 @@ def test_settings_say_what_a_file_is_where_the_request_does_not(settings: Settin
         planned(settings, stream_format="xml")
 
 
+def test_a_rate_in_the_text_multiplies_the_speed_and_never_beyond_what_there_is(
+    settings: Settings,
+) -> None:
+    slow = '<prosody rate="50%">Hello.</prosody>'
+    assert turn(settings, input=slow, speed=0.5).speed == 0.25
+    assert turn(settings, speed=4, instructions="Speak very fast.").speed == 4
+    with pytest.raises(
+        InvalidRequest, match=r"speed 0\.25 times .* rate 0\.5 is 0\.125; .* 0\.25 to 4"
+    ):
+        turn(settings, input=slow, speed=0.25)
+
+
 def test_a_request_streams_when_it_says_so_or_its_reader_does(settings: Settings) -> None:
     assert not planned(settings).stream
     assert planned(settings, stream=True).stream
@@ -237,7 +249,13 @@ def test_all_that_changes_the_sound_changes_the_key_and_nothing_else_does(
     assert planned(louder).key not in keys
     assert planned(settings, stream=True, cache=False, user="me").key == planned(settings).key
     (settings.voice_clones_dir / "Grandma.wav").write_bytes(b"RIFF again")
-    assert planned(settings, voice="Grandma").key not in keys
+    grandma = planned(settings, voice="Grandma")
+    assert grandma.key not in keys
+    studio = planned(settings, model="tts-1-hd")
+    (settings.models_dir / "xtts_v2" / "speakers_xtts.pth").write_bytes(b"other speakers")
+    assert planned(settings, model="tts-1-hd").key not in (studio.key, "")
+    (settings.models_dir / "xtts_v2" / "vocab.json").write_bytes(b"other tokens")
+    assert planned(settings, voice="Grandma").key not in (grandma.key, "")
 
 
 def test_a_file_that_is_kept_is_taken_unless_asked_not_to(settings: Settings) -> None:

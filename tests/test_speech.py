@@ -105,6 +105,22 @@ def test_longer_pauses_come_after_every_sentence_and_shrink_with_the_speed() -> 
         assert not said[0].sound.samples[2400:].any()
 
 
+def test_shorter_pauses_take_from_the_silence_that_a_sentence_ends_with_and_no_more() -> None:
+    class Trailing(Beeps):
+        silence_s = 0.3
+
+        def speak(self, piece: str, character: Character, speed: float) -> Samples:
+            silence = np.zeros(round(self.silence_s * self.sample_rate_hz), np.float32)
+            return np.concatenate([super().speak(piece, character, speed), silence])
+
+    voice = Trailing()
+    for voice.silence_s, left_s in ((0.3, 0.1), (0.15, 0.0)):
+        asked = job("One. Two.", pause_ratio=0.5)
+        said = [e for e in Speech(voice, ONE_CORE).answer(asked) if isinstance(e, SpokenBlock)]
+        lengths_s = [block.sound.duration_s for block in said]
+        assert lengths_s == pytest.approx([0.1 + left_s] * 2, abs=0.001)
+
+
 def test_a_cancelled_answer_stops_at_the_next_piece() -> None:
     class Leaving(Beeps):
         def speak(self, piece: str, character: Character, speed: float) -> Samples:

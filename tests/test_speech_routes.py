@@ -112,6 +112,7 @@ def test_instructions_change_pace_and_pauses_and_the_rest_is_ignored(http: httpx
     plain = len(samples(http, TWO))
     assert len(samples(http, TWO, instructions="Speak very slowly.")) > 1.2 * plain
     assert len(samples(http, TWO, instructions="with long pauses between sentences")) > plain + 4000
+    assert len(samples(http, TWO, instructions="with short pauses")) < plain - 2000
     for ignored in ("None", "", "Sound like the sea at night."):
         assert len(samples(http, TWO, instructions=ignored)) == pytest.approx(plain, rel=0.05)
 

@@ -32,7 +32,7 @@ class FakeEngine(Engine[Turn]):
         self.jobs: list[Job[Turn]] = []
         self.submitted = threading.Semaphore(0)
 
-    def submit(self, turn: Turn, deliver: Deliver) -> Job[Turn]:
+    def submit(self, turn: Turn, deliver: Deliver, goes_on: bool = False) -> Job[Turn]:
         job = super().submit(turn, deliver)
         self.jobs.append(job)
         self.submitted.release()

@@ -1,6 +1,7 @@
 """One file of one request, whoever speaks its parts: with engines that beep."""
 
 import queue
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from engine_room.decoding import decode
 from engine_room.encoding import Sound
 from engine_room.errors import InternalError, InvalidRequest, NothingToSay, QueueFull, ShuttingDown
-from engine_room.jobs import Done, Engine, Event, Failed, Job, serially
+from engine_room.jobs import Deliver, Done, Engine, Event, Failed, Job, serially
 from engine_room.recordings import Recordings
 from engine_room.settings import Settings
 from engine_room.speech import SpeechTurn
@@ -196,6 +197,72 @@ def test_a_full_queue_is_said_at_once(synthesizer: Synthesizer) -> None:
         synthesizer.submit(endless, events.put)
     for job in jobs:
         job.cancel()
+
+
+class Gate:
+    """What a first part is held at, so that others come meanwhile."""
+
+    def __init__(self) -> None:
+        self.reached, self.open = threading.Event(), threading.Event()
+
+    def answer(self, job: Job[Any]) -> Iterator[Event]:
+        if job.turn.text == "gate":
+            self.reached.set()
+            assert self.open.wait(PATIENCE_S)
+        yield from beep(job, 0.2)
+
+
+@pytest.fixture
+def gate(synthesizer: Synthesizer) -> Iterator[Gate]:
+    """The light engine is one with a gate now."""
+    gate = Gate()
+    engine: Engine[SpeechTurn] = Engine("speech", lambda: serially(gate.answer), 2)
+    engine.open()
+    synthesizer._light = engine
+    yield gate
+    engine.close()
+
+
+THREE = (light("gate"), light("b", voice="onyx"), light("c"))
+
+
+def test_a_text_that_has_begun_goes_on_before_those_that_wait_however_many(
+    synthesizer: Synthesizer, gate: Gate
+) -> None:
+    ends: queue.Queue[tuple[str, Event]] = queue.Queue()
+
+    def note(name: str) -> Deliver:
+        return lambda event: ends.put((name, event)) if isinstance(event, Done | Failed) else None
+
+    synthesizer.submit(turn(*THREE, stream=True), note("begun"))
+    assert gate.reached.wait(PATIENCE_S)
+    for _ in range(2):  # now the queue is full
+        synthesizer.submit(turn(light("x"), stream=True), note("other"))
+    gate.open.set()
+    found = [ends.get(timeout=PATIENCE_S) for _ in range(3)]
+    assert [name for name, _ in found] == ["begun", "other", "other"]
+    assert all(isinstance(end, Done) for _, end in found)
+
+
+def test_a_text_that_has_begun_is_finished_while_its_engine_closes(
+    synthesizer: Synthesizer, gate: Gate
+) -> None:
+    events: queue.Queue[Event] = queue.Queue()
+    refused: queue.Queue[Event] = queue.Queue()
+    synthesizer.submit(turn(*THREE, stream=True), events.put)
+    assert gate.reached.wait(PATIENCE_S)
+    synthesizer.submit(turn(light("x")), refused.put)
+    engine: Any = synthesizer._light
+    engine.refuse()
+    assert isinstance(refused.get(timeout=PATIENCE_S), Failed)
+    gate.open.set()
+    found = [events.get(timeout=PATIENCE_S)]
+    while not isinstance(found[-1], Done | Failed):
+        found.append(events.get(timeout=PATIENCE_S))
+    assert isinstance(found[-1], Done)
+    engine.close()
+    with pytest.raises(ShuttingDown):
+        engine.submit(THREE[0].turn, print, goes_on=True)
 
 
 class Broken(Recordings):

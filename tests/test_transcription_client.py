@@ -92,6 +92,7 @@ def test_a_translation_is_in_english(client: openai.OpenAI, speech: bytes) -> No
         {"timestamp_granularities[]": ["word", "segment"]},
         {"timestamp_granularities": ["word"]},
         {"known_speaker_names[]": ["a"], "x[": "1", "x[a": "1", "stream": "false"},
+        {"x": "1", "x[]": "2", "y[a]": "1", "y[]": "2", "[x]": "1", "[]": "2"},
         {"prompt": "trains and ships " * 500, "hotwords": "train, harbour, " * 500},
     ],
 )
@@ -118,6 +119,8 @@ def test_fields_come_in_every_spelling_that_forms_have(
         ({"chunking_strategy[type]": "semantic_vad"}, 400, "chunking_strategy.type"),
         ({"chunking_strategy[type]": "server_vad", "chunking_strategy": "auto "}, 400, None),
         ({"temperature": "warm"}, 400, "temperature"),
+        ({"language": "en", "language[]": "de"}, 400, "language"),
+        ({"languages[x]": "en", "languages": "de"}, 400, "languages"),
         ({"timestamp_granularities[]": "page"}, 400, "timestamp_granularities.0"),
     ],
 )

@@ -1,7 +1,6 @@
 """Transcription models are found under the names they have anywhere, and the bundled one is put together."""
 
 import hashlib
-import sys
 from pathlib import Path
 
 import pytest
@@ -83,18 +82,6 @@ def test_the_setting_says_who_answers_for_the_standard_names(models: Path) -> No
     folder = add(models, "faster-whisper-small")
     assert WhisperModels(models, "small").find("whisper-1").path == folder
     assert WhisperModels(models, "small").find("base").path == models / "faster-whisper-base"
-
-
-@pytest.fixture
-def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder that is all that Python finds packages in."""
-    folder = tmp_path / "packages"
-    folder.mkdir()
-    monkeypatch.setattr(sys, "path", [str(folder)])
-    monkeypatch.delitem(
-        sys.modules, "hibari", raising=False
-    )  # found there, if another test used it
-    return folder
 
 
 def install_whisper_part(packages: Path, number: int, content: bytes) -> None:
