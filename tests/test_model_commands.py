@@ -205,6 +205,8 @@ def test_ctrl_c_keeps_what_was_fetched_for_the_next_time(desk: Desk) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        # A shell's background jobs, and so these tests there, are started deaf to Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert repo.stalled.wait(60)
     process.send_signal(signal.SIGINT)
