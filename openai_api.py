@@ -64,6 +64,7 @@ from engine_room.embedding_format import embeddings_body, embeddings_turn
 from engine_room.encoding import FORMATS
 from engine_room.engines import Engines, make_engines
 from engine_room.errors import FileTooLarge
+from engine_room.fetch_on_use import FetchOnUse
 from engine_room.health import health_of
 from engine_room.installed import remove
 from engine_room.metrics import CONTENT_TYPE
@@ -111,7 +112,7 @@ AUDIO_ANSWER: dict[str, Any] = {
 }
 STREAMED: dict[int | str, Any] = {200: {"content": {"text/event-stream": {}}}}
 ERRORS: dict[int | str, Any] = {key: {"model": schemas.ErrorBody} for key in ("4XX", "5XX")}
-v1 = APIRouter(responses=ERRORS)
+v1 = APIRouter(responses=ERRORS, route_class=FetchOnUse)
 silly = APIRouter(tags=["sillytavern"], responses=ERRORS)
 ours = APIRouter(tags=["server"])
 # ------------------------------------------------------------------ audio

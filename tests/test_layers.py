@@ -119,6 +119,7 @@ FLOORS = [
         "app",
         "commands",
         "downloads",
+        "fetch_on_use",
         "model_commands",
         "streams",
         "door",
@@ -194,6 +195,8 @@ NEIGHBOURS = {
     ("speech_output", "encoding"),
     ("spoken", "encoding"),
     ("fetch_plan", "hub"),
+    ("fetch_on_use", "downloads"),
+    ("fetch_on_use", "streams"),
     ("fetching", "fetch_plan"),
     ("fetching", "hub"),
     ("fetching", "installed"),
@@ -245,9 +248,9 @@ NEIGHBOURS = {
 }
 # Who may import a library, where that is not everybody.
 OWNERS = {
-    "fastapi": {"app", "openai_api"},
+    "fastapi": {"app", "fetch_on_use", "openai_api"},
     "fastapi_offline": {"app"},
-    "starlette": {"app", "streams", "uploads"},
+    "starlette": {"app", "fetch_on_use", "streams", "uploads"},
     "sse_starlette": {"streams"},
     "uvicorn": {"server"},
     "prometheus_client": {"metrics"},
