@@ -3,6 +3,7 @@
 By estimates from the catalogue; what a loaded model takes, it tells itself.
 """
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from engine_room.chat.options import KV_BYTES, POOL_CONTEXTS
 from engine_room.offers import Offer
 from engine_room.settings import Settings
 
+log = logging.getLogger(__name__)
 # A conversation that is worth having; with less, a model is chosen smaller rather than its context.
 USUAL_CONTEXT_TOKENS = 8192
 # For what computes beside the weights (activations, voices, transcription) and for other programs.
@@ -31,8 +33,12 @@ class Need:
         """All of it."""
         return self.file_bytes + self.context_bytes + RESERVE_BYTES
 
-    def said(self, free_bytes: int) -> str:
-        """The sum in words."""
+    def said(self, free: "Free") -> str:
+        """The sum in words, with where it would be."""
+        on_gpu = self.total_bytes <= free.gpu_bytes
+        place = (
+            f"{_gb(free.gpu_bytes)} free on the GPU" if on_gpu else f"{_gb(free.ram_bytes)} free"
+        )
         context = (
             f" + {_gb(self.context_bytes)} for {POOL_CONTEXTS} conversations of "
             f"{self.context_tokens:,} tokens"
@@ -41,13 +47,33 @@ class Need:
         )
         return (
             f"{_gb(self.file_bytes)} for the file{context} + {_gb(RESERVE_BYTES)} reserve = "
-            f"{_gb(self.total_bytes)}, of {_gb(free_bytes)} free"
+            f"{_gb(self.total_bytes)}, of {place}"
         )
 
 
-def free_bytes() -> int:
-    """The memory that programs can still get, in bytes."""
-    return int(psutil.virtual_memory().available)
+@dataclass(frozen=True, slots=True)
+class Free:
+    """The memory that can still be had, in bytes: the machine's own, and that of its GPUs."""
+
+    ram_bytes: int
+    gpu_bytes: int = 0
+
+    def holds(self, need: Need) -> bool:
+        """Whether a model fits, on the GPU or beside it."""
+        return need.total_bytes <= max(self.ram_bytes, self.gpu_bytes)
+
+
+def free_memory(settings: Settings) -> Free:
+    """What is free now; of GPUs only if the settings leave the chat model to them."""
+    ram_bytes = int(psutil.virtual_memory().available)
+    if settings.chat_gpu_layers == 0:
+        return Free(ram_bytes)
+    try:
+        from engine_room.llama_devices import free_gpu_bytes  # late: it loads llama.cpp
+    except (ImportError, OSError, RuntimeError, AttributeError) as error:
+        log.debug("llama.cpp tells nothing of GPUs: %s", error)
+        return Free(ram_bytes)
+    return Free(ram_bytes, free_gpu_bytes())
 
 
 def need_of(offer: Offer, settings: Settings, file_bytes: int = 0) -> Need:
@@ -65,14 +91,19 @@ def need_of(offer: Offer, settings: Settings, file_bytes: int = 0) -> Need:
     )
 
 
-def best_that_fits(offers: Iterable[Offer], settings: Settings, free: int) -> Offer | None:
-    """The best chat model for everything that fits this much memory: they are listed from small to large."""
-    fitting = [
-        offer
+def best_that_fits(offers: Iterable[Offer], settings: Settings, free: Free) -> Offer | None:
+    """The best chat model for everything that fits the GPU's memory whole, for there it is many times as
+    fast; without one, this machine's. They are listed from small to large."""
+    candidates = [
+        (need_of(offer, settings).total_bytes, offer)
         for offer in offers
-        if offer.auto and offer.kind == "chat" and need_of(offer, settings).total_bytes <= free
+        if offer.auto and offer.kind == "chat"
     ]
-    return fitting[-1] if fitting else None
+    for num_bytes in (free.gpu_bytes, free.ram_bytes):
+        fitting = [offer for needed, offer in candidates if needed <= num_bytes]
+        if fitting:
+            return fitting[-1]
+    return None
 
 
 def _gb(num_bytes: int) -> str:

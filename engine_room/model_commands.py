@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 from tqdm import tqdm
@@ -167,16 +168,20 @@ class ModelCommands:
             print(f"But {setting}={os.environ[setting]} in the environment wins over it.")
         return 0
 
+    @cached_property
+    def _free(self) -> memory_fit.Free:
+        return memory_fit.free_memory(self._settings)
+
     def _here(self) -> list[Installed]:
         return installed(self._catalogue, self._settings.models_dir)
 
     def _best(self) -> str:
-        free = memory_fit.free_bytes()
+        free = self._free
         best = memory_fit.best_that_fits(self._offers.all(), self._settings, free)
         if best is None:
             raise InvalidRequest(
-                f"None of the offered models fits the {free / 1e9:.1f} GB of memory that are free; the "
-                "one that came with the install does."
+                f"None of the offered models fits the {free.ram_bytes / 1e9:.1f} GB of memory that are "
+                "free; the one that came with the install does."
             )
         need = memory_fit.need_of(best, self._settings)
         print(f"{best.id} is the best that fits: {need.said(free)}.\n{best.good_at}")
@@ -184,7 +189,7 @@ class ModelCommands:
 
     def _line(self, offer: Offer) -> str:
         need = memory_fit.need_of(offer, self._settings)
-        fits = "" if need.total_bytes <= memory_fit.free_bytes() else "(too large now) "
+        fits = "" if self._free.holds(need) else "(too large now) "
         return (
             f"  {offer.id:34} {offer.kind:14} {_size(offer.size_bytes):>8}  {fits}{offer.good_at}"
         )
@@ -198,9 +203,8 @@ class ModelCommands:
         )
         if plan.offer:
             need = memory_fit.need_of(plan.offer, self._settings, plan.size_bytes)
-            free = memory_fit.free_bytes()
-            verdict = "fits" if need.total_bytes <= free else "does not fit now"
-            print(f"  memory: {verdict}: {need.said(free)}")
+            verdict = "fits" if self._free.holds(need) else "does not fit now"
+            print(f"  memory: {verdict}: {need.said(self._free)}")
 
     def _is_agreed(self, plan: Plan, yes: bool) -> bool:
         """Whether the licence is agreed to, where a model asks for that in words."""

@@ -7,6 +7,7 @@ from pathlib import Path
 # The very Python that serves: a plain pip would install somewhere else.
 PIP = f"{sys.executable} -m pip"
 FETCH = f"{sys.executable} openai_api.py models download"
+USE = f"{sys.executable} openai_api.py models use"
 REINSTALL = f"Run: {PIP} install -r requirements.txt"
 
 

@@ -12,7 +12,11 @@ from typing import Any
 import uvicorn
 from pydantic import ValidationError
 
+from engine_room import memory_fit
+from engine_room.catalogue import BUNDLED_ID, Catalogue
 from engine_room.errors import InvalidRequest
+from engine_room.offers import Offers
+from engine_room.packages import USE
 from engine_room.settings import Settings
 from engine_room.xtts.folder import default_folder
 from engine_room.xtts.languages import language_code
@@ -65,6 +69,7 @@ def listen_or_exit(settings: Settings) -> socket.socket:
             "Stop the program that uses it, or choose another port with --port."
         )
     announce(listening, settings)
+    threading.Thread(target=suggest, args=(settings,), name="suggestion", daemon=True).start()
     return listening
 
 
@@ -107,3 +112,21 @@ def announce(listening: socket.socket, settings: Settings) -> None:
     cloning = cloning_status(settings)
     if cloning.state != "ready" and default_folder(settings.models_dir).path.is_dir():
         log.warning("Cloned voices do not speak. %s %s", cloning.reason, cloning.mend)
+
+
+def suggest(settings: Settings) -> None:
+    """Name in the log the best offered chat model that fits, while nobody has chosen or added one. It asks
+    no network; loading llama.cpp, which tells of GPUs, takes a moment."""
+    if not settings.suggest_model or settings.chat_model:
+        return
+    if any(file.id.lower() != BUNDLED_ID for file in Catalogue(settings).chat_files()):
+        return
+    free = memory_fit.free_memory(settings)
+    best = memory_fit.best_that_fits(Offers(settings.models_dir).all(), settings, free)
+    if best:
+        need = memory_fit.need_of(best, settings)
+        log.info(
+            "The chat model that came with the install is tiny. This machine could run %s (%s):\n"
+            "          %s %s",
+            *(best.id, need.said(free), USE, best.id),
+        )

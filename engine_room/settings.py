@@ -96,6 +96,10 @@ class Settings(BaseSettings):
         description="what a request does that names a model which is offered (`models list`) and not here: "
         "`ask` (an error with the command that fetches it), `on_use` (fetch it, then answer)",
     )
+    suggest_model: bool = Field(
+        True,
+        description="name a better chat model in the log at the start while only the bundled one is there",
+    )
     voice_clones_dir: Folder = Field(Path("voice_clones"), description="folder of the voice clips")
     audio_dir: Folder = Field(Path("audio"), description="folder of the kept speech")
 

@@ -1,12 +1,13 @@
 """What the start of the server promises beyond its routes."""
 
 import importlib.util
+import re
 import socket
 from pathlib import Path
 
 import pytest
 
-from engine_room.server import announce, listen, settings_of_command_line
+from engine_room.server import announce, listen, settings_of_command_line, suggest
 from engine_room.settings import Settings
 
 
@@ -45,3 +46,21 @@ def test_a_language_that_no_voice_speaks_ends_the_program_at_the_start(
         settings_of_command_line()
     monkeypatch.setattr("sys.argv", ["openai_api.py", "--xtts-language", "de-AT"])
     assert settings_of_command_line().xtts_language == "de-AT"
+
+
+def test_the_start_names_a_better_chat_model_while_only_the_bundled_one_is_there(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+
+    def said(**settings: str | bool) -> str:
+        caplog.clear()
+        suggest(Settings(_env_file=None, models_dir=tmp_path, **settings))  # type: ignore[arg-type]
+        return caplog.text
+
+    assert re.search(
+        r"could run [\w.-]+ \(.* free.*\):\n.* openai_api.py models use [\w.-]+", said()
+    )
+    assert said(suggest_model=False) == said(chat_model="mine") == ""
+    (tmp_path / "mine.gguf").write_bytes(b"GGUF")
+    assert said() == ""
