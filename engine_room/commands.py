@@ -21,7 +21,11 @@ MODELS = {
         "fetch a model: a name of the list, owner/name, owner/name:file",
     ),
     "remove": (("name", "--yes"), "delete a model's files"),
-    "use": (("name", "--yes"), "have a model answer by default; `auto`: the best that fits memory"),
+    "use": (
+        ("name", "--yes"),
+        "have a model answer by default: a name, owner/name, an address, a file or folder of this machine; "
+        "`auto`: the best that fits memory",
+    ),
 }
 
 

@@ -43,7 +43,7 @@ def installed(catalogue: Catalogue, models_dir: Path) -> list[Installed]:
     ggufs += [(file.id, file.path, "embedding") for file in catalogue.embedding_files()]
     for id_, path, kind in ggufs:
         is_chat = kind == "chat"
-        parts = _parts(path)
+        parts = parts_of(path)
         found.append(
             Installed(id_, "chat" if is_chat else "embedding", parts, path.parent != models_dir)
         )
@@ -118,7 +118,7 @@ def _remove(path: Path, models_dir: Path) -> None:
     shutil.rmtree(gone)
 
 
-def _parts(path: Path) -> tuple[Path, ...]:
+def parts_of(path: Path) -> tuple[Path, ...]:
     """All files of a split model, the first one first."""
     stem, split, rest = path.stem.partition(FIRST_PART)
     if not split:

@@ -20,6 +20,7 @@ from engine_room.fetch_plan import Plan, plan_for
 from engine_room.fetching import Fetcher, Progress
 from engine_room.hub import Hub
 from engine_room.installed import Installed, by_name, installed, remove, unfinished
+from engine_room.local_models import linked, local_path
 from engine_room.offers import Offer, Offers
 from engine_room.settings import Settings, keep_setting
 from engine_room.xtts import licence
@@ -145,7 +146,7 @@ class ModelCommands:
 
     def do_use(self, options: argparse.Namespace) -> int:
         """Have a model answer by default from the next start on; fetch it first if it is not here."""
-        name = self._best() if options.name == AUTO else options.name
+        name = self._best() if options.name == AUTO else self._linked(options.name)
         model = by_name(name, self._here())
         if model is None:
             plan = plan_for(name, self._offers, self._hub)
@@ -174,6 +175,15 @@ class ModelCommands:
 
     def _here(self) -> list[Installed]:
         return installed(self._catalogue, self._settings.models_dir)
+
+    def _linked(self, name: str) -> str:
+        """The id in `models/` of a model elsewhere on this machine; any other name as it is."""
+        path = local_path(name)
+        if path is None:
+            return name
+        id_ = linked(path, self._settings.models_dir)
+        print(f"{id_} is in {self._settings.models_dir} by a link; {path} stays where it is.")
+        return id_
 
     def _best(self) -> str:
         free = self._free

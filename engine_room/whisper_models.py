@@ -67,11 +67,11 @@ class WhisperModels:
     def folders(self) -> list[WhisperFolder]:
         """The models that are there, the bundled one first if it is installed."""
         try:
-            paths = sorted(path for path in self._models_dir.iterdir() if _is_whisper(path))
+            paths = sorted(path for path in self._models_dir.iterdir() if is_whisper(path))
         except OSError:
             paths = []
         found = [WhisperFolder(path) for path in paths if path.name != BUNDLED]
-        is_bundled = _is_whisper(self.bundled.path) or package_dir(PARTS[0][0]) is not None
+        is_bundled = is_whisper(self.bundled.path) or package_dir(PARTS[0][0]) is not None
         return [self.bundled, *found] if is_bundled else found
 
     def find(self, name: str) -> WhisperFolder:
@@ -132,7 +132,8 @@ class WhisperModels:
         return folder.path
 
 
-def _is_whisper(path: Path) -> bool:
+def is_whisper(path: Path) -> bool:
+    """Whether a folder holds a faster-whisper model."""
     return (
         not path.name.startswith(".")
         and all((path / name).is_file() for name in FILES)

@@ -52,7 +52,7 @@ FLOORS = [
         "voices",
         "recordings",
     }
-    | {"hub", "fetch_plan", "fetching", "installed", "memory_fit"}
+    | {"hub", "fetch_plan", "fetching", "installed", "local_models", "memory_fit"}
     | {"instructions", "lexicon", "speech_english", "speech_markdown", "speech_script"}
     | {"speech_text", "voice_names"}
     | {"loudness", "speech_format", "speech_output", "spoken"}
@@ -203,6 +203,9 @@ NEIGHBOURS = {
     ("fetching", "installed"),
     ("installed", "catalogue"),
     ("installed", "whisper_models"),
+    ("local_models", "catalogue"),
+    ("local_models", "installed"),
+    ("local_models", "whisper_models"),
     ("memory_fit", "chat.options"),
     ("llama_devices", "llama_library"),
     ("memory_fit", "llama_devices"),

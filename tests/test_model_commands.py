@@ -262,6 +262,18 @@ def test_use_fetches_what_is_not_here_only_when_that_is_agreed_to(desk: Desk) ->
     assert (desk.models / "mine-Q4_0.gguf").exists()
 
 
+def test_use_takes_a_file_from_anywhere_on_this_machine(desk: Desk, tmp_path: Path) -> None:
+    path = tmp_path / "my-Q4_0.gguf"
+    path.write_bytes(b"GGUF" + DATA)
+    code, said = desk.run("use", str(path))
+    assert code == 0
+    assert f"{path} stays where it is" in said
+    assert desk.settings() == "CHAT_MODEL=my-Q4_0\n"
+    code, said = desk.run("use", "./nowhere.gguf")
+    assert (code, "There is no file or folder nowhere.gguf" in said) == (1, True)
+    assert desk.hub.asked == []
+
+
 def test_use_auto_says_why_and_asks_before_it_fetches(desk: Desk) -> None:
     (desk.models / "offers.toml").write_text(
         MINE + "parameters = 0.01\nquantisation = 'Q4_0'\nauto = true\n"

@@ -49,7 +49,7 @@ def xtts_folders(models_dir: Path) -> list[XttsFolder]:
         paths = sorted(path for path in models_dir.iterdir() if path.is_dir())
     except OSError:
         return []
-    return [XttsFolder(path) for path in paths if path.name == NAME or _is_xtts(path / CONFIG)]
+    return [XttsFolder(path) for path in paths if path.name == NAME or is_xtts(path)]
 
 
 def default_folder(models_dir: Path) -> XttsFolder:
@@ -60,8 +60,9 @@ def default_folder(models_dir: Path) -> XttsFolder:
     return XttsFolder(models_dir / NAME)
 
 
-def _is_xtts(config: Path) -> bool:
+def is_xtts(path: Path) -> bool:
+    """Whether a folder holds an XTTS model, by its config."""
     try:
-        return bool(json.loads(config.read_text("utf-8")).get("model") == "xtts")
+        return bool(json.loads((path / CONFIG).read_text("utf-8")).get("model") == "xtts")
     except (OSError, ValueError, AttributeError):
         return False
