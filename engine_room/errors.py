@@ -136,15 +136,16 @@ class Forbidden(ApiError):
 
 
 class NotFound(ApiError):
-    """There is nothing under this path."""
+    """There is nothing under this path or name; `offer` is the name of a model that can be fetched, and would
+    then answer to it."""
 
     status = 404
     type = "invalid_request_error"
+    offer = ""
 
 
 class ModelNotFound(NotFound):
-    """No model of this name for this purpose; `offer` is the name of one that can be fetched and would then
-    answer to it."""
+    """No model of this name for this purpose."""
 
     code = "model_not_found"
 
@@ -173,14 +174,23 @@ class VoiceNotFound(NotFound):
 
     code = "voice_not_found"
 
-    def __init__(self, voice: str, known: Iterable[str], max_named: int = 50) -> None:
+    def __init__(
+        self,
+        voice: str,
+        known: Iterable[str],
+        max_named: int = 50,
+        fetch_with: str = "",
+        offer: str = "",
+    ) -> None:
         names = list(known)
+        fetch = f" It can be fetched with: {fetch_with}" if fetch_with else ""
         more = f" and {len(names) - max_named:,} more" if len(names) > max_named else ""
         super().__init__(
             f"The voice {quoted(voice)} does not exist here; there are: "
-            f"{', '.join(names[:max_named])}{more}.",
+            f"{', '.join(names[:max_named])}{more}.{fetch}",
             param="voice",
         )
+        self.offer = offer
 
 
 class MethodNotAllowed(ApiError):

@@ -13,6 +13,7 @@ from pathlib import Path
 from engine_room import whisper_models
 from engine_room.catalogue import LATER_SPLIT, QUANT_SUFFIX, Catalogue
 from engine_room.errors import CannotStore, Forbidden, ModelNotFound
+from engine_room.fetched_voices import fetched_voices
 from engine_room.offers import OfferKind
 from engine_room.xtts.folder import xtts_folders
 
@@ -50,6 +51,8 @@ def installed(catalogue: Catalogue, models_dir: Path) -> list[Installed]:
     for folder in catalogue.whisper.folders():
         is_ours = folder.id == whisper_models.BUNDLED
         found.append(Installed(folder.id, "transcription", (folder.path,), is_ours))
+    for voice in fetched_voices(models_dir).values():
+        found.append(Installed(voice.id, "voice", (voice.model.parent,)))
     for xtts in xtts_folders(models_dir):
         found.append(Installed(xtts.id, "voice cloning", (xtts.path,)))
     return found

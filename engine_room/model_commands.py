@@ -159,8 +159,8 @@ class ModelCommands:
             model = by_name(plan.id, self._here())
         if model is None or model.kind not in CHOOSING:
             raise InvalidRequest(
-                f"{name} is not chosen by a setting: it answers to its own name, and cloned voices "
-                "speak by it as soon as it is there."
+                f"{name} is not chosen by a setting: a voice answers to its own name, and cloned voices "
+                "speak by an XTTS model as soon as it is there."
             )
         setting = CHOOSING[model.kind]
         keep_setting(setting, model.id, self._env_file)

@@ -33,7 +33,7 @@ BITS = {
 }
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.\-]{0,95}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-OfferKind = Literal["chat", "embedding", "transcription", "speech", "voice cloning"]
+OfferKind = Literal["chat", "embedding", "transcription", "voice", "voice cloning"]
 
 
 class Offer(BaseModel):

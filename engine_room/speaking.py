@@ -7,7 +7,14 @@ from collections.abc import Sequence
 
 from engine_room.catalogue import SPEECH_NAMES
 from engine_room.encoding import FORMATS
-from engine_room.errors import InvalidRequest, ModelNotFound, NothingToSay, UnsupportedValue
+from engine_room.errors import (
+    InvalidRequest,
+    ModelNotFound,
+    NothingToSay,
+    UnsupportedValue,
+    WrongModel,
+)
+from engine_room.fetched_voices import FetchedVoice
 from engine_room.instructions import manner
 from engine_room.lexicon import Lexicon
 from engine_room.recordings import Recordings
@@ -123,8 +130,10 @@ class _Cast:
         body, how = self._body, self._manner
         speed = self._speed(line)
         voice, folder = self._voice(name), self._folder
+        if isinstance(voice, FetchedVoice) and body.model.lower() not in ("", *SPEECH_NAMES):
+            raise WrongModel(body.model, f"does not speak in the voice {voice.id}", "tts-1 does.")
         if isinstance(voice, StandardVoice):
-            if folder is None:
+            if folder is None or isinstance(voice, FetchedVoice):
                 text = self._lexicon.spoken(line.text, "en")
                 by_sentence = body.timestamps
                 return SpeechTurn(
@@ -174,7 +183,8 @@ def _natural_pause_s(name: str, later: Sequence[str]) -> float:
 
 
 def _own_lufs(turn: SpeechTurn | XttsTurn | None) -> float | None:
-    return LOUDNESS_LUFS if isinstance(turn, SpeechTurn) else None
+    is_known = isinstance(turn, SpeechTurn) and not isinstance(turn.voice, FetchedVoice)
+    return LOUDNESS_LUFS if is_known else None
 
 
 def is_sse(body: SpeechRequest) -> bool:

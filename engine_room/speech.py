@@ -1,7 +1,7 @@
 """The speech engine of the standard voices: one thread that turns text into blocks of sound."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 from engine_room.cores import Cores
 from engine_room.encoding import Samples, Sound
 from engine_room.errors import NothingToSay
+from engine_room.fetched_voices import FetchedVoice
 from engine_room.jobs import Done, Engine, Event, Job, Serve, serially
 from engine_room.metrics import Metrics
 from engine_room.settings import Settings
@@ -61,13 +62,26 @@ def speech_engine(
     return Engine("speech", load, settings.max_queued)
 
 
+def _fetched(voice: FetchedVoice) -> Any:
+    from engine_room.speech_light import LightVoice
+
+    return LightVoice(model=voice.model, is_british=voice.is_british)
+
+
 class Speech:
-    """The light voice and how a turn is answered with it. Belongs to the engine's thread."""
+    """The light voice, and how a turn is answered with it, or with a fetched one, which is loaded when it is
+    first asked for. Belongs to the engine's thread."""
 
     def __init__(
-        self, light: Any, cores: Cores | None = None, metrics: Metrics | None = None
+        self,
+        light: Any,
+        cores: Cores | None = None,
+        metrics: Metrics | None = None,
+        load: Callable[[FetchedVoice], Any] = _fetched,
     ) -> None:
         self._light = light
+        self._load = load
+        self._loaded: dict[FetchedVoice, Any] = {}
         self._cores = cores or Cores()
         self._metrics = metrics or Metrics()
         self._speakers = ThreadPoolExecutor(NUM_AT_ONCE, "speech")
@@ -91,6 +105,7 @@ class Speech:
     def _spoken(self, turn: SpeechTurn) -> Iterator[tuple[str, Samples]]:
         """The pieces of the text and their sound, in order; the next is spoken meanwhile, if there are cores
         for it."""
+        light = self._light_of(turn.voice)
         voice = turn.voice.character
         voice = replace(voice, pitch_ratio=voice.pitch_ratio * turn.pitch_ratio)
         by_sentence = turn.by_sentence or turn.pause_ratio != 1
@@ -98,12 +113,19 @@ class Speech:
         speaking: deque[tuple[str, Future[Samples]]] = deque()
         for piece in pieces(text, by_sentence=by_sentence):
             said = written_out(piece)
-            future = self._speakers.submit(self._light.speak, said, voice, turn.speed)
+            future = self._speakers.submit(light.speak, said, voice, turn.speed)
             speaking.append((piece, future))
             while len(speaking) >= self._num_at_once():
                 yield self._said(*speaking.popleft())
         while speaking:
             yield self._said(*speaking.popleft())
+
+    def _light_of(self, voice: StandardVoice) -> Any:
+        if not isinstance(voice, FetchedVoice):
+            return self._light
+        if voice not in self._loaded:
+            self._loaded[voice] = self._load(voice)
+        return self._loaded[voice]
 
     def _num_at_once(self) -> int:
         with self._cores.working("speech", NUM_AT_ONCE):

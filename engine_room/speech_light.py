@@ -9,6 +9,7 @@ import threading
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from hibari import Hibari, dsp
@@ -16,6 +17,8 @@ from hibari.g2p import G2P
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
+from engine_room.errors import Unavailable
+from engine_room.packages import FETCH
 from engine_room.standard_voices import Character
 
 Floats = NDArray[np.float32]
@@ -59,16 +62,26 @@ class Frames:
 
 
 class LightVoice:
-    """The bundled voice, loaded once. Any thread may have it speak; what one piece is read as, another one's
-    reading waits for."""
+    """The bundled voice, or that of another `model`, loaded once. Any thread may have it speak; while a piece
+    is read, another one's reading waits."""
 
     sample_rate_hz = 24_000
 
-    def __init__(self, threads: int = 1) -> None:
-        self._hibari = Hibari(threads=threads)
-        # Only the American rules: the network was never trained on the British symbols, and Whisper
-        # mishears a fifth of the words when it is given them.
-        self._g2p = G2P()
+    def __init__(
+        self, threads: int = 1, model: Path | None = None, is_british: bool = False
+    ) -> None:
+        try:
+            self._hibari = Hibari(threads=threads, model=str(model) if model else None)
+        except Exception as error:  # onnxruntime's have no class in common
+            if model is None:
+                raise
+            raise Unavailable(
+                f"The voice's model {model} cannot be loaded: {error}.",
+                f"Remove {model.parent}, and run: {FETCH} {model.parent.name}",
+            ) from error
+        # The bundled voice's network was never trained on the British symbols, and Whisper mishears a
+        # fifth of the words when it is given them.
+        self._g2p = G2P(british=is_british)
         self._reading = threading.Lock()
 
     def speak(

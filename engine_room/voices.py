@@ -23,8 +23,11 @@ from engine_room.errors import (
     VoiceExists,
     VoiceNotFound,
 )
+from engine_room.fetched_voices import FetchedVoice, fetched_id, fetched_voices
 from engine_room.folders import modified_at
 from engine_room.jobs import Status
+from engine_room.offers import Offers
+from engine_room.packages import FETCH
 from engine_room.schemas import Voice
 from engine_room.settings import Settings
 from engine_room.standard_voices import STANDARD_VOICES, StandardVoice
@@ -48,7 +51,8 @@ class Voices:
         self._clones = Clones(settings.voice_clones_dir)
         self._store = CloneStore(settings.voice_clones_dir)
         self._settings = settings
-        self._last_json: tuple[object, tuple[StudioVoice, ...], bytes] | None = None
+        self._offers = Offers(settings.models_dir)
+        self._last_json: tuple[object, tuple[AnyVoice, ...], bytes] | None = None
 
     def open(self) -> None:
         """Tidy up after a crash, and look at the folder once, on a thread: the first look at ten thousand
@@ -79,26 +83,36 @@ class Voices:
             return studio[0]
         if len(found) == 1:
             return found[0]
+        fetched = fetched_voices(self._settings.models_dir)
+        if not found and fetched_id(name) in fetched:
+            return fetched[fetched_id(name)]
         there = found or self.cloned()
         ids = [voice.id for voice in there]
-        others = [*STANDARD_VOICES, *ids, *(voice.id for voice in speakers)]
+        others = [*STANDARD_VOICES, *fetched, *ids, *(voice.id for voice in speakers)]
+        offer = self._offers.find(fetched_id(name))
+        if offer and offer.kind == "voice" and not found:
+            fetch_with = f"{FETCH} {offer.id}"
+            raise VoiceNotFound(name, others, fetch_with=fetch_with, offer=offer.id)
         raise VoiceNotFound(name, ids if found else others)
 
     def listed(self) -> list[Voice]:
         """All voices as the API shows them, the cloned ones first, as the guide has it."""
-        return _shown_all(self._clones.all(), self.studio())
+        return _shown_all(self._clones.all(), self._others())
+
+    def _others(self) -> tuple[AnyVoice, ...]:
+        return (*fetched_voices(self._settings.models_dir).values(), *self.studio())
 
     def listed_json(self) -> bytes:
         """The body of the list, under both names that clients look for; written anew only when a voice
         changed, as ten thousand voices are two megabytes under each name."""
-        cloned, studio = self._clones.all(), self.studio()
+        cloned, others = self._clones.all(), self._others()
         last = self._last_json
-        if last and last[0] is cloned and last[1] == studio:
+        if last and last[0] is cloned and last[1] == others:
             return last[2]
-        shown_all = _shown_all(cloned, studio)
+        shown_all = _shown_all(cloned, others)
         items = b"[%s]" % b",".join(voice.model_dump_json().encode() for voice in shown_all)
         body = b'{"object":"list","data":%s,"voices":%s}' % (items, items)
-        self._last_json = (cloned, studio, body)
+        self._last_json = (cloned, others, body)
         return body
 
     def add(self, voice: NewVoice) -> ClonedVoice:
@@ -119,8 +133,11 @@ class Voices:
         CannotStore."""
         voice = self.get(name)
         if not isinstance(voice, ClonedVoice):
+            mend = (
+                "delete it as a model" if isinstance(voice, FetchedVoice) else "cloned voices can"
+            )
             raise Forbidden(
-                f"The voice {voice.id!r} is a standard voice and cannot be deleted; cloned voices can.",
+                f"The voice {voice.id!r} is a standard voice and cannot be deleted; {mend}.",
                 param="voice_id",
             )
         if composed(name) not in (voice.id, composed(voice.name)):
@@ -136,7 +153,8 @@ class Voices:
         """A voice, what its clips are worth, and whether it can speak; reads the clips. `speech` is how the
         engine of the standard voices is. Raises VoiceNotFound."""
         voice = self.get(name)
-        if isinstance(voice, StandardVoice) and self._settings.speech_engine == "hibari":
+        by_hibari = self._settings.speech_engine == "hibari" or isinstance(voice, FetchedVoice)
+        if isinstance(voice, StandardVoice) and by_hibari:
             is_ready = speech.state == "ready"
             return _with_state(shown(voice), is_ready, speech, engine="hibari", languages=["en"])
         status = self.cloning_status()
@@ -183,10 +201,10 @@ class Voices:
         return cloning_status(self._settings)
 
 
-def _shown_all(cloned: Sequence[ClonedVoice], studio: Sequence[StudioVoice]) -> list[Voice]:
+def _shown_all(cloned: Sequence[ClonedVoice], others: Sequence[AnyVoice]) -> list[Voice]:
     taken = {voice.id for voice in cloned}
-    others = [voice for voice in studio if voice.id not in taken]
-    voices: list[AnyVoice] = [*cloned, *STANDARD_VOICES.values(), *others]
+    untaken = [voice for voice in others if voice.id not in taken]
+    voices: list[AnyVoice] = [*cloned, *STANDARD_VOICES.values(), *untaken]
     return [shown(voice) for voice in voices]
 
 

@@ -26,6 +26,7 @@ OFFERS = "".join(
         ("second", "chat", 'files = ["second.gguf"]'),
         ("broken", "chat", 'files = ["broken.gguf"]'),
         ("gone", "chat", 'files = ["gone.gguf"]'),
+        ("bf_emma", "voice", 'folder = "bf_emma"\nfiles = ["voices/bf_emma.int8.onnx"]'),
         ("vectors", "embedding", 'files = ["vectors.gguf"]'),
         (
             "faster-whisper-mine",
@@ -43,7 +44,11 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalHub]:
     models = WhisperModels(folder)
     whisper = models.ready(models.bundled)
     bert = write_bert(folder / "vectors.gguf").read_bytes()
+    hibari = package_dir("hibari")
+    assert hibari
+    voice = (hibari / "assets" / "hibari.onnx").read_bytes()  # stands in for it
     with local_hub(
+        me__bf_emma=Repo({"voices/bf_emma.int8.onnx": voice}),
         me__first=Repo({"first.gguf": GGUF}),
         me__second=Repo({"second.gguf": GGUF}, stalls_after=1_000_000),
         me__broken=Repo({"broken.gguf": GGUF}, stated_sha256="ab" * 32),
@@ -131,6 +136,12 @@ def test_raw_prompts_vectors_and_transcripts_wait_for_their_models(http: httpx.C
     assert told.endswith("data: [DONE]\n\n")
     whole = http.post("/v1/audio/transcriptions", files=sound, data={"model": "mine"})
     assert whole.status_code == 200
+
+
+def test_speech_waits_for_its_voice(http: httpx.Client) -> None:
+    body = {"input": "Hello.", "voice": "emma", "response_format": "wav"}
+    assert http.post("/v1/audio/speech", json=body).headers["content-type"] == "audio/wav"
+    assert "bf_emma" in http.get("/v1/audio/voices").text
 
 
 def test_several_who_name_it_at_once_share_its_download(

@@ -22,6 +22,7 @@ FLOORS = [
         "cores",
         "english_words",
         "errors",
+        "fetched_voices",
         "folders",
         "gguf",
         "language_guess",
@@ -133,6 +134,7 @@ FLOORS = [
 ]
 # (importer, imported) on one floor.
 NEIGHBOURS = {
+    ("fetched_voices", "standard_voices"),
     ("app", "door"),
     ("chat.answer", "chat.logprobs"),
     ("commands", "model_commands"),

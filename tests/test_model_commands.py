@@ -309,7 +309,10 @@ def test_yes_agrees_to_the_licence_which_is_shown_all_the_same(desk: Desk) -> No
     assert (code, "Coqui Public Model License" in said) == (0, True)
     assert desk.settings() == "ACCEPT_XTTS_LICENSE=true\n"
     code, said = desk.run("use", "xtts_v2")
-    assert (code, "cloned voices speak by it as soon as it is there" in said) == (1, True)
+    assert (code, "cloned voices speak by an XTTS model as soon as it is there" in said) == (
+        1,
+        True,
+    )
 
 
 def test_a_wrong_setting_is_said(desk: Desk) -> None:

@@ -36,7 +36,7 @@ def test_an_offer_says_what_it_is_good_at_under_which_licence_and_about_how_larg
 ) -> None:
     assert offer.good_at.endswith(".")
     assert offer.licence
-    assert 50_000_000 < offer.size_bytes < 25e9
+    assert 5_000_000 < offer.size_bytes < 25e9
     assert offer.kind != "chat" or (offer.context >= 8192 and offer.kv_bytes)
 
 
