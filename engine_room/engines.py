@@ -11,6 +11,7 @@ from engine_room.cores import Cores
 from engine_room.downloads import Downloads
 from engine_room.embedding import embedding_engine
 from engine_room.embedding_turn import EmbeddingTurn
+from engine_room.installed import tidy_downloads
 from engine_room.jobs import Engine, Status
 from engine_room.metrics import Metrics
 from engine_room.recordings import Recordings
@@ -47,6 +48,7 @@ class Engines:
 
     def open(self) -> None:
         """Start the threads; each loads its model while the server already answers."""
+        tidy_downloads(self.settings.models_dir)
         self.voices.open()
         self.recordings.open()
         for engine in self.all:

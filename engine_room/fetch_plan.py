@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -149,7 +150,15 @@ def _of_address(name: str, endpoint: str) -> Reference:
 
 def _offered(offer: Offer, hub: Hub) -> Plan:
     repository = hub.repository(offer.repository, offer.revision)
-    files = _matching(offer.files, repository)
+    note = ""
+    try:
+        files = _matching(offer.files, repository)
+    except RepositoryNotFound:
+        renamed = _renamed(offer, repository)
+        if renamed is None:
+            raise
+        files = [renamed]
+        note = f"{renamed.path}, as there is no {offer.files[0]}; both {offer.quantisation}"
     pinned = tuple(
         HubFile(each.path, each.size_bytes, offer.sha256.get(each.path, each.sha256), each.git_sha1)
         for each in files
@@ -159,7 +168,21 @@ def _offered(offer: Offer, hub: Hub) -> Plan:
     else:
         pinned = _parts_of(pinned[0], [*pinned, *repository.files]) if len(pinned) == 1 else pinned
         id_ = _stem(pinned[0])
-    return Plan(id_, repository, pinned, offer.folder or "", "", offer.licence, offer)
+    return Plan(id_, repository, pinned, offer.folder or "", note, offer.licence, offer)
+
+
+def _renamed(offer: Offer, repository: Repository) -> HubFile | None:
+    """The one file that is what an offer means, where its maker has named it otherwise (or split it) since:
+    of the same quantisation, and answering to the offer's name."""
+    if offer.folder or offer.sha256 or len(offer.files) > 1:
+        return None
+    same = [
+        file
+        for file in _candidates(repository)
+        if _quant(file) == offer.quantisation.upper()
+        and _stem(file).lower().startswith(f"{offer.id.lower()}")
+    ]
+    return same[0] if len(same) == 1 else None
 
 
 def _matching(patterns: Iterable[str], repository: Repository) -> list[HubFile]:
@@ -277,5 +300,10 @@ def _no_file(name: str, repository: Repository) -> RepositoryNotFound:
     models = [
         file.path for file in repository.files if file.path.endswith((".gguf", ".bin", ".pth"))
     ]
-    there = f"; there are: {', '.join(models[:20])}" if models else ""
+    by_lower = {path.lower(): path for path in models}
+    nearest = [by_lower[each] for each in get_close_matches(name.lower(), by_lower, n=1)]
+    first = [*nearest, *(path for path in models if path not in nearest)]
+    there = (
+        f"; there are: {', '.join(first[:20])} ({repository.id}:FILE fetches one)" if models else ""
+    )
     return RepositoryNotFound(f"{repository.id} has no file {quoted(name)} to fetch{there}.")

@@ -51,6 +51,9 @@ class Cancelled(Exception):
 
 
 Report = Callable[[Progress], None]
+# The downloads of this program, which all count on the same disk.
+_under_way: list[tuple["Fetcher", Plan]] = []
+_under_way_lock = threading.Lock()
 
 
 class Fetcher:
@@ -91,8 +94,8 @@ class Fetcher:
         that turned out wrong."""
         if self.is_there(plan):
             return self.place(plan)
-        self._check_space(plan)
-        with self._written(plan), self._alone(plan):
+        with self._room_for(plan), self._written(plan), self._alone(plan):
+            self._make_young(plan)
             meter = _Meter(plan.size_bytes, plan.size_bytes - self.left_bytes(plan), report)
             for file in plan.files:
                 self._fetch_file(plan.repository, file, meter, cancelled)
@@ -122,6 +125,7 @@ class Fetcher:
                 furthest = max(furthest, part.num_bytes)
                 if num_retries > MAX_RETRIES:
                     raise problem
+                part.flush()  # a hub that breaks off may keep silent next, until somebody ends the program
                 log.info("%s; going on at byte %d", problem.message, part.num_bytes)
                 if cancelled.wait(self._retry_s * 2**num_retries):
                     raise Cancelled
@@ -159,15 +163,45 @@ class Fetcher:
         for file in reversed(plan.files):
             os.replace(self._whole(file), self._place_of(plan, file))
 
-    def _check_space(self, plan: Plan) -> None:
-        self._models_dir.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(self._models_dir).free
-        left = self.left_bytes(plan)
-        if free < left + RESERVE_BYTES:
-            raise CannotStore(
-                f"{plan.id} needs {left / 1e9:.1f} GB in {self._models_dir}, where {free / 1e9:.1f} GB are "
-                f"free, of which {RESERVE_BYTES / 1e9:.0f} GB stays so. Nothing was fetched."
-            )
+    @contextmanager
+    def _room_for(self, plan: Plan) -> Iterator[None]:
+        """Raise CannotStore unless the disk holds this download and what is left of this program's others."""
+        with _under_way_lock:
+            self._models_dir.mkdir(parents=True, exist_ok=True)
+            others = sum(fetcher.left_bytes(other) for fetcher, other in _under_way)
+            free = shutil.disk_usage(self._models_dir).free - others
+            left = self.left_bytes(plan)
+            if free < left + RESERVE_BYTES:
+                promised = f" ({others / 1e9:.1f} GB are for other downloads)" if others else ""
+                raise CannotStore(
+                    f"{plan.id} needs {left / 1e9:.1f} GB in {self._models_dir}, where "
+                    f"{max(free, 0) / 1e9:.1f} GB are free{promised}, of which {RESERVE_BYTES / 1e9:.0f} GB "
+                    "stays so. Nothing was fetched."
+                )
+            _under_way.append((self, plan))
+        try:
+            yield
+        finally:
+            with _under_way_lock:
+                _under_way.remove((self, plan))
+
+    def _make_young(self, plan: Plan) -> None:
+        """So that nobody takes what is there for abandoned."""
+        for file in plan.files:
+            for path in (self._whole(file), self._partial(file)):
+                if path.exists():
+                    os.utime(path)
+
+    def is_busy(self) -> bool:
+        """Whether some program fetches into this folder just now."""
+        for path in self._folder.glob("*.lock"):
+            lock = filelock.FileLock(path, timeout=0)
+            try:
+                lock.acquire()
+            except filelock.Timeout:
+                return True
+            lock.release()
+        return False
 
     @contextmanager
     def _written(self, plan: Plan) -> Iterator[None]:
@@ -258,7 +292,7 @@ class _Part:
     def __exit__(self, *_error: object) -> None:
         if not self._out.closed:
             try:
-                self._flush()
+                self.flush()
             finally:
                 self._close()
 
@@ -273,16 +307,21 @@ class _Part:
         if self._block_bytes >= BLOCK_BYTES:
             self._hand_over()
 
+    def flush(self) -> None:
+        """Have all of it written. Raises OSError."""
+        self._hand_over()
+        self._wait()
+
     def clear(self) -> None:
         """Begin anew."""
-        self._flush()
+        self.flush()
         self._out.truncate(0)
         self.num_bytes = 0
         self._digest = self._new_digest()
 
     def check(self) -> None:
         """Have it on the disk, and let it pass if its hash is right; else it is removed. Raises BadHub."""
-        self._flush()
+        self.flush()
         os.fsync(self._out.fileno())
         wanted, found = self._file.sha256 or self._file.git_sha1, self._digest.hexdigest()
         if found != wanted:
@@ -314,10 +353,6 @@ class _Part:
             self._close()  # what was written behind the gap would be wrong
             raise
         self._stored = None
-
-    def _flush(self) -> None:
-        self._hand_over()
-        self._wait()
 
     def _close(self) -> None:
         self._storing.shutdown()

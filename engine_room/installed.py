@@ -3,8 +3,10 @@
 Knows no network, and loads nothing.
 """
 
+import logging
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,9 +19,11 @@ from engine_room.fetched_voices import fetched_voices
 from engine_room.offers import OfferKind
 from engine_room.xtts.folder import xtts_folders
 
+log = logging.getLogger(__name__)
 DOWNLOADS = ".downloads"  # in models/: what is not whole yet
 PARTIAL = ".part"
 FIRST_PART = "-00001-of-"
+ABANDONED_S = 30 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,19 @@ def unfinished(models_dir: Path) -> list[Path]:
     except OSError:
         return []
     return [path for path in paths if path.suffix != ".lock"]
+
+
+def tidy_downloads(models_dir: Path) -> None:
+    """Remove what nobody has gone on with for a month; who does, makes all files of his download young."""
+    for path in unfinished(models_dir):
+        try:
+            if time.time() - path.stat().st_mtime < ABANDONED_S:
+                continue
+            _remove(path, models_dir)
+        except OSError as error:  # perhaps just finished by another program
+            log.warning("%s could not be removed: %s", path, error.strerror)
+        else:
+            log.info("removed %s, of a download that was not finished for a month", path)
 
 
 def _remove(path: Path, models_dir: Path) -> None:

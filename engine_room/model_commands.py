@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from engine_room import memory_fit
 from engine_room.catalogue import Catalogue
-from engine_room.errors import ApiError, InvalidRequest, ModelNotFound
+from engine_room.errors import ApiError, InvalidRequest, ModelExists, ModelNotFound
 from engine_room.fetch_plan import Plan, plan_for
 from engine_room.fetching import Fetcher, Progress
 from engine_room.hub import Hub
@@ -139,6 +139,8 @@ class ModelCommands:
         if model:
             remove(model.id, self._catalogue, self._settings.models_dir)
         else:
+            if self._fetcher.is_busy():
+                raise ModelExists("A download is running, perhaps this one: stop it first.")
             for path in left:
                 path.unlink()
         print(f"Deleted, {_size(size)}.")

@@ -101,6 +101,11 @@ class _Handler(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self._answer()
 
+    def do_CONNECT(self) -> None:
+        """Asked to be a proxy to a hub that speaks TLS: it only notes that."""
+        self.served.asked.append(("CONNECT", self.path, None, None))
+        self._send(502, b"")
+
     def do_GET(self) -> None:
         self._answer()
 

@@ -169,7 +169,7 @@ def test_only_what_is_offered_is_fetched_and_only_to_be_used(
     http: httpx.Client, hub: LocalHub
 ) -> None:
     num_asked = len(hub.asked)
-    for name in ("me/first", f"{hub.url}/me/first", "firs", "gpt-9"):
+    for name in ("me/first", f"{hub.url}/me/first", "smollm3", "gpt-9"):
         response = http.post("/v1/chat/completions", json=HELLO | {"model": name})
         assert response.status_code == 404
     assert http.get("/v1/models/qwen3-8b").status_code == 404

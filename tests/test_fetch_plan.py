@@ -84,8 +84,10 @@ def test_a_quantisation_or_a_file_asked_for_is_taken_or_refused_with_those_there
     assert paths(planned("me/mine:x/y.gguf", *files)) == ["x/y.gguf"]
     with pytest.raises(RepositoryNotFound, match="no quantisation 'Q3_K_M'; there are: F16, Q8_0"):
         planned("me/mine:Q3_K_M", *files)
-    with pytest.raises(RepositoryNotFound, match=r"no file 'z\.gguf' .* there are: m-F16\.gguf"):
-        planned("me/mine:z.gguf", *files)
+    with pytest.raises(
+        RepositoryNotFound, match=r"no file 'M\.Q8\.gguf' .* there are: m\.q8_0\.gguf, m-F16"
+    ):
+        planned("me/mine:M.Q8.gguf", *files)
 
 
 def test_of_files_whose_names_tell_nothing_none_is_taken_unless_it_is_the_only_one() -> None:
@@ -136,6 +138,38 @@ def test_an_offer_is_what_it_says_with_its_folder_and_its_own_hash(tmp_path: Pat
     assert paths(whisper) == ["config.json", "model.bin", "tokenizer.json", "vocabulary.txt"]
     with pytest.raises(RepositoryNotFound, match=r"no file 'model\.pth'"):
         planned("xtts_v2", "config.json", "vocab.json", repo="coqui__XTTS-v2")
+
+
+def test_an_offered_file_that_has_another_name_by_now_is_taken_if_it_is_surely_meant(
+    tmp_path: Path,
+) -> None:
+    offer = (
+        '[[model]]\nid = "mine-7b"\nkind = "chat"\nrepository = "me/mine"\n'
+        'files = ["mine-7b-q4_k_m.gguf"]\nquantisation = "Q4_K_M"\n'
+    )
+    (tmp_path / "offers.toml").write_text(offer)
+    offers = Offers(tmp_path)
+    parts = [f"mine-7b-q4_k_m-0000{number}-of-00002.gguf" for number in (1, 2)]
+    plan = planned("mine-7b", *parts, "mine-7b-q8_0.gguf", offers=offers)
+    assert paths(plan) == parts
+    assert plan.note == f"{parts[0]}, as there is no mine-7b-q4_k_m.gguf; both Q4_K_M"
+    assert paths(planned("mine-7b", "Mine-7B.Q4_K_M.gguf", offers=offers)) == [
+        "Mine-7B.Q4_K_M.gguf"
+    ]
+    for others in (
+        ["mine-7b-q8_0.gguf"],  # another quantisation
+        ["other-7b-q4_k_m.gguf"],  # would not answer to the name
+        ["mine-7b-q4_k_m.v1.gguf", "mine-7b.q4_k_m.gguf", "mine-7b_q4_k_m.gguf"],  # which one?
+    ):
+        with pytest.raises(
+            RepositoryNotFound, match=rf"no file 'mine-7b-q4_k_m\.gguf'.*{others[0]}"
+        ):
+            planned("mine-7b", *others, offers=offers)
+    (tmp_path / "offers.toml").write_text(
+        f'{offer}sha256 = {{ "mine-7b-q4_k_m.gguf" = "{"ab" * 32}" }}'
+    )
+    with pytest.raises(RepositoryNotFound):  # its content is known, and that is another file
+        planned("mine-7b", "mine-7b.q4_k_m.gguf", offers=Offers(tmp_path))
 
 
 def test_any_whisper_repository_is_a_folder() -> None:

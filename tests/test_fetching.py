@@ -1,7 +1,10 @@
 """A fetched model appears when it is whole and right, and not before; a break costs nothing."""
 
 import hashlib
+import os
 import random
+import shutil
+import signal
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +14,9 @@ import pytest
 
 from engine_room.errors import BadHub, CannotStore, HubUnreachable, ModelExists
 from engine_room.fetch_plan import Plan, plan_for
-from engine_room.fetching import Cancelled, Fetcher, Progress
-from engine_room.hub import Hub
+from engine_room.fetching import BLOCK_BYTES, Cancelled, Fetcher, Progress, _Part
+from engine_room.hub import Hub, HubFile
+from engine_room.installed import tidy_downloads
 from engine_room.offers import Offers
 from tests.local_hub import LocalHub, Repo, local_hub
 
@@ -239,3 +243,73 @@ def test_two_programs_do_not_write_the_same_file(tmp_path: Path) -> None:
             fetching.fetch()
         fetching.fetch()
     assert fetching.shown() == ["m.gguf"]
+
+
+def test_two_downloads_do_not_count_on_the_same_room(tmp_path: Path) -> None:
+    with local_hub(me__mine=Repo({"a.gguf": DATA}), me__other=Repo({"b.gguf": DATA})) as hub:
+        first, second = Fetching(hub, tmp_path), Fetching(hub, tmp_path)
+        free = shutil.disk_usage(tmp_path).free
+
+        def sized(name: str) -> Plan:  # so large that the disk holds either, but not both
+            plan = first.plan(name)
+            return replace(plan, files=(replace(plan.files[0], size_bytes=free * 6 // 10),))
+
+        refused: list[CannotStore] = []
+
+        def meanwhile(_: Progress) -> None:
+            with pytest.raises(CannotStore, match=r"are for other downloads\)") as caught:
+                second.fetcher.fetch(sized("me/other"), second.reported.append, second.cancelled)
+            refused.append(caught.value)
+            first.cancelled.set()
+
+        for _ in range(2):  # once it is over its room is free again
+            with pytest.raises(Cancelled):
+                first.fetcher.fetch(sized("me/mine"), meanwhile, first.cancelled)
+        assert refused
+
+
+def test_who_goes_on_with_an_old_download_makes_it_young(tmp_path: Path) -> None:
+    repo = Repo(dict(PARTS), breaks=[50_000, 10, *[0] * 6])
+    with local_hub(me__mine=repo) as hub:
+        fetching = Fetching(hub, tmp_path)
+        with pytest.raises(HubUnreachable):
+            fetching.fetch()
+        for path in (tmp_path / ".downloads").iterdir():
+            os.utime(path, (0, 0))
+        repo.breaks = [0] * 7
+        with pytest.raises(HubUnreachable):
+            fetching.fetch()
+    tidy_downloads(tmp_path)
+    assert fetching.kept() == [10, 50_000]
+
+
+def test_a_folder_is_busy_while_somebody_fetches_into_it(tmp_path: Path) -> None:
+    with local_hub(me__mine=Repo({"m.gguf": DATA})) as hub:
+        fetching = Fetching(hub, tmp_path)
+        seen: list[bool] = []
+        fetching.fetcher.fetch(
+            fetching.plan(),
+            lambda _: seen.append(Fetching(hub, tmp_path).fetcher.is_busy()),
+            fetching.cancelled,
+        )
+        assert set(seen) == {True}
+        assert not fetching.fetcher.is_busy()
+
+
+def test_nothing_is_written_behind_a_gap_that_a_full_disk_left(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="no limits to files on this system")
+    blocks = [bytes([number]) * BLOCK_BYTES for number in range(3)]
+    size = len(blocks) * BLOCK_BYTES
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    part = _Part(tmp_path / "m.part", HubFile("m.gguf", size, sha256="ab" * 32))
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (BLOCK_BYTES // 2, limits[1]))
+        part.write(blocks[0])
+        with pytest.raises(OSError, match="File too large"):
+            part.write(blocks[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+        part.__exit__()  # when there is room again
+    assert (tmp_path / "m.part").read_bytes() == blocks[0][: BLOCK_BYTES // 2]

@@ -118,3 +118,22 @@ def test_offline_nothing_is_asked() -> None:
         )
         assert "HF_HUB_OFFLINE is set" in done.stderr
         assert hub.asked == []
+
+
+@pytest.mark.parametrize(("scheme", "asked"), [("http", "GET"), ("https", "CONNECT")])
+def test_the_hub_is_reached_by_the_proxy_of_the_environment(scheme: str, asked: str) -> None:
+    with local_hub(me__mine=Repo({"m.gguf": DATA})) as proxy:  # to a name that only it knows
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                "from engine_room.hub import Hub; print(Hub().repository('me/mine').files)",
+            ],
+            cwd=PROJECT_DIR,
+            env={f"{scheme.upper()}_PROXY": proxy.url, "HF_ENDPOINT": f"{scheme}://hub.example"},
+            capture_output=True,
+            text=True,
+        )
+        assert {method for method, *_ in proxy.asked} == {asked}
+    assert ("m.gguf" in done.stdout) == (scheme == "http")
+    assert ("HubUnreachable: https://hub.example" in done.stderr) == (scheme == "https")

@@ -1,12 +1,21 @@
 """What lies in models/ is listed with all its files, and removed with those and no others."""
 
+import os
+import time
 from pathlib import Path
 
 import pytest
 
 from engine_room.catalogue import Catalogue
 from engine_room.errors import CannotStore, Forbidden, ModelNotFound
-from engine_room.installed import by_id, by_name, installed, remove, unfinished
+from engine_room.installed import (
+    by_id,
+    by_name,
+    installed,
+    remove,
+    tidy_downloads,
+    unfinished,
+)
 from engine_room.settings import Settings
 from tests.permissions import read_only
 
@@ -118,3 +127,17 @@ def test_what_a_download_left_is_listed(tmp_path: Path) -> None:
     assert unfinished(tmp_path) == []
     with_files(tmp_path, ".downloads/ab-m.gguf.part", ".downloads/ab-m.gguf.lock")
     assert [path.name for path in unfinished(tmp_path)] == ["ab-m.gguf.part"]
+
+
+def test_what_nobody_has_gone_on_with_for_a_month_is_removed(tmp_path: Path) -> None:
+    tidy_downloads(tmp_path / "nowhere")
+    folder = tmp_path / ".downloads"
+    (folder / "xtts_v2.whole").mkdir(parents=True)
+    days_ago = {"old.part": 31, "xtts_v2.whole": 31, "old": 31, "young.part": 29, "old.lock": 99}
+    for name, days in days_ago.items():
+        if not (folder / name).exists():
+            (folder / name).write_bytes(b"a part")
+        then = time.time() - days * 86_400
+        os.utime(folder / name, (then, then))
+    tidy_downloads(tmp_path)
+    assert sorted(path.name for path in folder.iterdir()) == ["old.lock", "young.part"]

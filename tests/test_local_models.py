@@ -58,6 +58,17 @@ def test_a_file_is_linked_whole_and_its_removal_leaves_it_where_it_is(
     assert (os.listdir(models), len(os.listdir(elsewhere))) == ([], 3)
 
 
+def test_a_file_of_the_hubs_cache_is_linked_under_its_own_name(
+    elsewhere: Path, tmp_path: Path
+) -> None:
+    snapshot = tmp_path / "cached-Q4_0.gguf"
+    snapshot.symlink_to((elsewhere / "m-Q4_0.gguf").rename(elsewhere / "3e0039fd"))
+    path = local_path(str(snapshot))
+    assert path
+    assert linked(path, tmp_path / "models") == "cached-Q4_0"
+    assert (tmp_path / "models" / "cached-Q4_0.gguf").read_bytes() == GGUF
+
+
 def test_a_file_of_models_itself_needs_no_link(tmp_path: Path) -> None:
     (tmp_path / "m.gguf").write_bytes(GGUF)
     assert linked(tmp_path / "m.gguf", tmp_path) == "m"

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import filelock
 import pytest
 
 from tests.conftest import PROJECT_DIR
@@ -238,6 +239,21 @@ def test_what_a_download_left_is_removed_by_the_files_name(desk: Desk) -> None:
     (desk.models / ".downloads" / "0123-begun.gguf.part").write_bytes(DATA)
     assert desk.run("remove", "begun.gguf", "--yes") == (0, "Deleted, 300.0 kB.\n")
     assert list((desk.models / ".downloads").iterdir()) == []
+
+
+def test_what_a_running_download_writes_is_not_removed(desk: Desk) -> None:
+    (desk.models / ".downloads").mkdir()
+    part = desk.models / ".downloads" / "0123-begun.gguf.part"
+    part.write_bytes(DATA)
+    with filelock.FileLock(part.with_name("0123-begun.gguf.lock")):
+        code, said = desk.run("remove", "begun.gguf", "--yes")
+    assert (code, "stop it first" in said, part.exists()) == (1, True, True)
+
+
+def test_offline_nothing_is_fetched_and_that_is_said(desk: Desk) -> None:
+    code, said = desk.run("download", "me/mine", HF_HUB_OFFLINE="1")
+    assert (code, "HF_HUB_OFFLINE is set" in said) == (1, True)
+    assert desk.hub.asked == []
 
 
 def test_use_keeps_the_setting_of_a_models_kind(desk: Desk) -> None:

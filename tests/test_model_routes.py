@@ -1,6 +1,7 @@
 """A model is fetched, used and deleted while the real server runs, by who may do so only."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -143,11 +144,15 @@ def test_a_download_goes_on_after_the_server_was_stopped(tmp_path: Path) -> None
             assert repo.stalled.wait(60)
         repo.go_on.set()
         repo.stalls_after = None
+        abandoned = tmp_path / "models" / ".downloads" / "0123-old.gguf.part"
+        abandoned.write_bytes(b"years ago")
+        os.utime(abandoned, (0, 0))
         with (
             running_server(tmp_path, environment={"HF_ENDPOINT": hub.url}) as server,
             server.http() as http,
         ):
             response = http.post(f"{MODELS}/download", json={"model": "me/mine", "stream": True})
             assert events(response)[-1]["status"] == "done"
+        assert not abandoned.exists()
         assert hub.ranges()[-1] == "bytes=1000000-"
     assert (tmp_path / "models" / "m.Q4_1.gguf").read_bytes() == GGUF
