@@ -14,12 +14,13 @@ from typing import Literal, TypeVar
 from engine_room import whisper_models
 from engine_room.errors import ModelNotFound, NotFound, Unavailable, WrongModel
 from engine_room.folders import files_in, modified_at
-from engine_room.gguf import Kind, kind_of
+from engine_room.gguf import LATER_PART, Kind, kind_of
 from engine_room.jobs import Status
 from engine_room.offers import Offers
 from engine_room.packages import FETCH, REINSTALL, package_dir
 from engine_room.schemas import AudioModel, Model
 from engine_room.settings import Settings
+from engine_room.standard_voices import SPEECH_ROOT
 from engine_room.whisper_models import WhisperModels
 from engine_room.xtts.folder import xtts_folders
 from engine_room.xtts.readiness import standard_folder
@@ -44,11 +45,9 @@ OTHER_NAMES = (
 )
 # These answer by the one embedding model there is, or by the one chosen.
 EMBEDDING_NAMES = ("text-embedding-3-small", "text-embedding-3-large", "text-embedding-ada-002")
-SPEECH_ROOT = "hibari-tts"
 SPEECH_NAMES = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
 # What may follow a model's name in its file's name: the quantisation, or a split file's number.
 QUANT_SUFFIX = re.compile(r"[.\-_](?:(?:ud-)?i?q\d|b?f16|fp16|f32|fp32|mxfp4|00001-of-)")
-LATER_SPLIT = re.compile(r"-(?!00001)\d{5}-of-\d{5}$")
 ModelType = Literal["chat", "embedding", "speech", "transcription"]
 
 
@@ -94,7 +93,7 @@ class Catalogue:
         return [
             path
             for path in files_in(self._models_dir, (".gguf",))
-            if not LATER_SPLIT.search(path.stem)
+            if not LATER_PART.search(path.stem)
             and not path.name.startswith("mmproj")
             and kind_of(path) == kind
         ]

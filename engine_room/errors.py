@@ -211,6 +211,21 @@ class ModelExists(ApiError):
     should_retry = False
 
 
+class ModelBusy(ApiError):
+    """The model answers somebody; it goes when it is done."""
+
+    status = 409
+    type = "invalid_request_error"
+    code = "model_busy"
+    should_retry = True
+    retry_after_s = 5
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            f"The model {quoted(model)} is answering; ask again when it is done.", param="model"
+        )
+
+
 class FileTooLarge(ApiError):
     """The upload is over the limit."""
 
@@ -257,6 +272,10 @@ class Unavailable(ApiError):
         super().__init__(f"{reason} {mend}" if mend else reason)
         self.reason = reason
         self.mend = mend
+
+
+class LoadingStopped(Unavailable):
+    """A model's loading was broken off, for nobody waits for it."""
 
 
 class BadHub(ApiError):

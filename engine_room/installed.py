@@ -6,19 +6,19 @@ Knows no network, and loads nothing.
 import os
 import shutil
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine_room import whisper_models
-from engine_room.catalogue import LATER_SPLIT, QUANT_SUFFIX, Catalogue
+from engine_room.catalogue import QUANT_SUFFIX, Catalogue
 from engine_room.errors import CannotStore, Forbidden, ModelNotFound
+from engine_room.gguf import parts_of
 from engine_room.offers import OfferKind
 from engine_room.xtts.folder import xtts_folders
 
 DOWNLOADS = ".downloads"  # in models/: what is not whole yet
 PARTIAL = ".part"
-FIRST_PART = "-00001-of-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def installed(catalogue: Catalogue, models_dir: Path) -> list[Installed]:
     ggufs += [(file.id, file.path, "embedding") for file in catalogue.embedding_files()]
     for id_, path, kind in ggufs:
         is_chat = kind == "chat"
-        parts = _parts(path)
+        parts = parts_of(path)
         found.append(
             Installed(id_, "chat" if is_chat else "embedding", parts, path.parent != models_dir)
         )
@@ -77,9 +77,14 @@ def by_name(name: str, models: Iterable[Installed]) -> Installed | None:
     return by_id(name, models) or (like[0] if len(like) == 1 else None)
 
 
-def remove(id_: str, catalogue: Catalogue, models_dir: Path) -> Installed:
-    """Remove a model by its own id, all its files; what it was. Raises ModelNotFound, Forbidden,
-    CannotStore."""
+def remove(
+    id_: str,
+    catalogue: Catalogue,
+    models_dir: Path,
+    release: Callable[[str], None] = lambda _id: None,
+) -> Installed:
+    """Remove a model by its own id, all its files, once `release` has let go of it; what it was. Raises
+    ModelNotFound, Forbidden, CannotStore, and what `release` raises."""
     models = installed(catalogue, models_dir)
     model = by_id(id_, models)
     if model is None:
@@ -88,6 +93,7 @@ def remove(id_: str, catalogue: Catalogue, models_dir: Path) -> Installed:
         raise Forbidden(
             f"{model.id} came with the install and is not removed; it takes no other's place."
         )
+    release(model.id)
     try:
         for path in model.paths:  # the first part first: it is the one that is listed
             _remove(path, models_dir)
@@ -116,22 +122,6 @@ def _remove(path: Path, models_dir: Path) -> None:
     )  # a folder goes in one step, whatever follows
     os.rename(path, gone)
     shutil.rmtree(gone)
-
-
-def _parts(path: Path) -> tuple[Path, ...]:
-    """All files of a split model, the first one first."""
-    stem, split, rest = path.stem.partition(FIRST_PART)
-    if not split:
-        return (path,)
-    others = [
-        other
-        for other in path.parent.glob("*.gguf")
-        if LATER_SPLIT.search(other.stem)
-        and other.stem.startswith(f"{stem}-")
-        and other.stem.endswith(f"-of-{rest}")
-        and len(other.stem) == len(path.stem)
-    ]
-    return (path, *sorted(others))
 
 
 def _size_bytes(path: Path) -> int:

@@ -7,6 +7,7 @@ import ctypes
 import logging
 import threading
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import llama_cpp
 import numpy as np
 from numpy.typing import NDArray
 
-from engine_room.errors import Unavailable
+from engine_room.errors import LoadingStopped, Unavailable
 
 log = logging.getLogger(__name__)
 GGML_LOG_LEVEL_ERROR = 4  # ggml.h; the bindings do not carry it
@@ -44,12 +45,31 @@ llama_cpp.llama_log_set(_log, ctypes.c_void_p(0))
 llama_cpp.llama_backend_init()
 
 
-def load_model(path: Path, what: str, params: Any = None, needs_tokenizer: bool = True) -> Any:
+def load_model(
+    path: Path,
+    what: str,
+    params: Any = None,
+    needs_tokenizer: bool = True,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Any:
     """A llama_model from a GGUF; `what` it is ("chat model") is for the error, `params` the library's
-    own if there are none. Raises Unavailable."""
+    own if there are none; `should_stop` is asked while it loads. Raises Unavailable."""
     _recent_errors.lines.clear()
     params = params or llama_cpp.llama_model_default_params()
+    was_stopped = False
+
+    @llama_cpp.llama_progress_callback  # type: ignore[untyped-decorator]
+    def goes_on(_share: float, _user_data: Any) -> bool:
+        nonlocal was_stopped
+        was_stopped = was_stopped or should_stop()
+        return not was_stopped
+
+    params.progress_callback = goes_on
     model = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
+    if was_stopped:
+        if model:
+            llama_cpp.llama_model_free(model)
+        raise LoadingStopped(f"Loading the {what} {path.name} was stopped: nobody waits for it.")
     if not model:
         raise not_loaded(path, what)
     vocab = llama_cpp.llama_model_get_vocab(model)

@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from engine_room.errors import quoted
-from engine_room.schemas import Body, Example, List, Penalty, Ratio, Text
+from engine_room.schemas import Body, Example, KeepAlive, List, Penalty, Ratio, Text
 
 MAX_BIASES = MAX_STOPS = 1024  # each costs time at each token
 MAX_MESSAGES = 20_000  # read in a quarter of a second, in which no other answer is sent
@@ -161,6 +161,7 @@ class ChatRequest(SamplingFields):
     max_completion_tokens: int | None = Field(None, ge=1, description="The newer name; it wins.")
     stop: str | Stops = Field(default_factory=list)
     n: int = Field(1, ge=1, le=16, description="How many answers.")
+    keep_alive: KeepAlive = None
     stream: bool = False
     stream_options: StreamOptions = StreamOptions()
     response_format: dict[str, Any] = Field(

@@ -20,7 +20,7 @@ from engine_room.schemas import SpeechRequest, TranscriptionRequest
 from engine_room.schemas_chat import ChatRequest
 from engine_room.schemas_completion import CompletionRequest, DetokenizeRequest, TokenizeRequest
 from engine_room.schemas_embeddings import EmbeddingsRequest
-from engine_room.schemas_models import DownloadRequest
+from engine_room.schemas_models import DownloadRequest, LoadRequest, UnloadRequest
 from engine_room.schemas_voices import NewVoiceRequest
 from engine_room.settings import Settings
 from engine_room.sillytavern import ProviderSettings, ProviderSpeech
@@ -48,6 +48,8 @@ REQUESTS: list[tuple[type[schemas.Body], dict[str, Any]]] = [
     (schemas.ServerVad, {}),
     (NewVoiceRequest, {"name": "bob"}),
     (DownloadRequest, {"model": "qwen3-8b"}),
+    (LoadRequest, {}),
+    (UnloadRequest, {}),
     (ProviderSettings, {}),
     (ProviderSpeech, {"text": "Hi", "speaker_wav": "nova"}),
 ]
@@ -270,7 +272,7 @@ def test_the_examples_of_the_documentation_are_valid() -> None:
 
 
 def test_a_transcription_request_is_documented_as_a_form_and_as_json() -> None:
-    content = schemas.transcription_body()["requestBody"]["content"]
+    content = schemas.transcription_route()["openapi_extra"]["requestBody"]["content"]
     assert content["multipart/form-data"]["schema"]["required"] == ["file"]
     assert content["application/json"]["schema"]["required"] == ["input_audio"]
     for form in content.values():

@@ -40,6 +40,7 @@ def completion_turn(body: CompletionRequest, file: ChatFile) -> CompletionTurn:
     given = [n for n in (body.max_tokens, body.max_new_tokens) if n is not None]
     return CompletionTurn(
         file=file,
+        keep_alive_s=body.keep_alive,
         prompts=tuple(body.prompt),
         suffix=body.suffix,
         echo=body.echo,

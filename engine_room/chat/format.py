@@ -24,6 +24,7 @@ def turn_from(body: ChatRequest, file: ChatFile, default_max_tokens: int = 0) ->
     stop = [body.stop] if isinstance(body.stop, str) else body.stop
     return ChatTurn(
         file=file,
+        keep_alive_s=body.keep_alive,
         messages=_plain_messages(body.messages),
         sampling=sampling_of(body),
         max_tokens=body.max_completion_tokens or body.max_tokens or default_max_tokens or None,

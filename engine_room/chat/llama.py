@@ -5,7 +5,7 @@ thread: nothing here is thread-safe.
 """
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 
 from engine_room.chat.grammar import Constraint, tokenizer_of
 from engine_room.chat.logprobs import Spelling
-from engine_room.chat.options import POOL_CONTEXTS, ModelOptions, fitted_context, fitted_freq_scale
+from engine_room.chat.lora import use_loras
+from engine_room.chat.options import (
+    KV_BYTES,
+    POOL_CONTEXTS,
+    ModelOptions,
+    fitted_context,
+    fitted_freq_scale,
+)
 from engine_room.chat.sampler import Candidates, Sampler
 from engine_room.chat.turn import Sampling
 from engine_room.chat.vocabulary import InfillTokens
@@ -56,14 +63,19 @@ class LlamaModel:
     A conversation may have `num_context_tokens`; all together share `num_pool_tokens`.
     """
 
-    def __init__(self, path: Path, options: ModelOptions) -> None:
+    def __init__(
+        self,
+        path: Path,
+        options: ModelOptions,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> None:
         params = llama_cpp.llama_model_default_params()
         params.n_gpu_layers = options.num_gpu_layers
-        self._model = load_model(path, "chat model", params)
+        self._model = load_model(path, "chat model", params, should_stop=should_stop)
         self._context: Any = None
         try:
             self._open_context(path, options)
-            self._use_loras(options)
+            use_loras(self._model, self._context, options.loras)
         except BaseException:
             self._free()
             raise
@@ -94,10 +106,15 @@ class LlamaModel:
         """Set the context and the two sizes."""
         self.num_trained_tokens = trained = llama_cpp.llama_model_n_ctx_train(self._model)
         in_ram = options.num_gpu_layers == 0 or not llama_cpp.llama_supports_gpu_offload()
-        num_tokens = fitted_context(options, trained, self._num_values(), in_ram)
+        num_values = self._num_values()
+        num_tokens = fitted_context(options, trained, num_values, in_ram)
         while True:
             self.num_context_tokens = num_tokens
             self.num_pool_tokens = POOL_CONTEXTS * num_tokens
+            self.memory_bytes = int(
+                llama_cpp.llama_model_size(self._model)
+                + self.num_pool_tokens * num_values * KV_BYTES[options.kv_type]
+            )
             freq_scale = fitted_freq_scale(options.rope, trained, num_tokens)
             params = _context_params(self.num_pool_tokens, options, freq_scale)
             self._context = llama_cpp.llama_init_from_model(self._model, params)
@@ -124,21 +141,6 @@ class LlamaModel:
         buffer = ctypes.create_string_buffer(256)
         llama_cpp.llama_model_meta_val_str(self._model, name.encode(), buffer, len(buffer))
         return buffer.value.decode("utf-8", "replace")
-
-    def _use_loras(self, options: ModelOptions) -> None:
-        """Add the adapters; they are freed with the model. Raises Unavailable."""
-        adapters = []
-        for lora in options.loras:
-            if not lora.path.is_file():
-                raise _no_lora(lora.path, "there is no such file")
-            adapter = llama_cpp.llama_adapter_lora_init(self._model, str(lora.path).encode())
-            if not adapter:
-                raise _no_lora(lora.path, reason())
-            adapters.append(adapter)
-        if adapters:
-            pointers = (llama_cpp.llama_adapter_lora_p_ctypes * len(adapters))(*adapters)
-            scales = (ctypes.c_float * len(adapters))(*(lora.scale for lora in options.loras))
-            llama_cpp.llama_set_adapters_lora(self._context, pointers, len(adapters), scales)
 
     def use_threads(self, num_threads: int) -> None:
         """Decode with this many threads from now on; asking for the same again costs nothing."""
@@ -377,11 +379,4 @@ def _no_context(path: Path, options: ModelOptions) -> Unavailable:
         f"The chat model {path.name} has no place for conversations "
         f"(CHAT_CONTEXT_TOKENS={options.context_tokens}, CHAT_KV_TYPE={options.kv_type}): {reason()}.",
         "Lower CHAT_CONTEXT_TOKENS or CHAT_GPU_LAYERS, or set CHAT_KV_TYPE=f16.",
-    )
-
-
-def _no_lora(path: Path, why: str) -> Unavailable:
-    return Unavailable(
-        f"The LoRA {path} cannot be used: {why}.",
-        "Put an adapter (GGUF) made for this chat model there, or take it out of CHAT_LORA.",
     )

@@ -14,6 +14,7 @@ from engine_room.chat.turn import (
     CompletionTurn,
     DetokenizeTurn,
     GenerationTurn,
+    LoadTurn,
     ModelTurn,
     ThinkingMarks,
     TokenizeTurn,
@@ -85,7 +86,7 @@ class Preparation:
         self._constraints = Constraints(model)
 
     def of(self, turn: ModelTurn) -> object:
-        """The turn prepared, or the result of one that lets nothing be written: Tokenized, or text.
+        """The turn prepared, or the result of one that lets nothing be written: Tokenized, text, or None.
         Raises InvalidRequest, ContextLengthExceeded."""
         if isinstance(turn, ChatTurn):
             return self._chat(turn)
@@ -95,8 +96,10 @@ class Preparation:
             return tokenized(
                 self._model, turn, lambda chat: self._tokens_of(self._template.prompt(chat))
             )
-        assert isinstance(turn, DetokenizeTurn)
-        return detokenized(self._model, turn)
+        if isinstance(turn, DetokenizeTurn):
+            return detokenized(self._model, turn)
+        assert isinstance(turn, LoadTurn)
+        return None
 
     def _chat(self, turn: ChatTurn) -> Prepared:
         self._check_length(turn.num_chars, "messages")

@@ -72,9 +72,15 @@ class ThinkingMarks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelTurn:
-    """One request to the chat engine: for this model."""
+    """One request to the chat engine: for this model, which is then to stay in memory for so long."""
 
     file: ChatFile
+    keep_alive_s: float | None = None  # None: as the settings say
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadTurn(ModelTurn):
+    """The model is to be in memory, nothing else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
