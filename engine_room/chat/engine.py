@@ -56,7 +56,7 @@ def chat_engine(
 
     def load() -> Serve[ModelTurn]:
         chat = Chat(settings, cores, metrics)
-        chat.use(catalogue.chat(""))
+        chat.use(catalogue.first_chat())
         return chat.serve
 
     return Engine("chat", load, settings.max_queued)
@@ -98,10 +98,11 @@ class Chat:
             num_ids,
             self._max_threads,
             free_bytes=psutil.virtual_memory().available - file_bytes,
-            is_default=file == self._default,
+            is_default=file.path == self._default.path,
+            loading=file.loading,
         )
         self._model = model = llama.LlamaModel(file.path, options)
-        self._preparation = Preparation(model)
+        self._preparation = Preparation(model, file.loading.template)
         self._pace = Pace()
         self._scheduler = Scheduler(max_running, llama.MAX_BATCH_TOKENS)
         self._cache = PrefixCache(model, num_ids, self._cache_bytes())
