@@ -17,12 +17,8 @@ from engine_room.schemas_completion import CompletionRequest
 RESPONSE_FORMATS = ("text", "json_object", "json_schema")
 SAMPLING_NAMES = {field.name for field in dataclasses.fields(Sampling)}
 SAME_ROLE = {"developer": "system", "function": "tool"}
-# Who names one of these has named the other.
-SAME_FIELD = {
-    "repetition_penalty": "repeat_penalty",
-    "max_completion_tokens": "max_tokens",
-    "max_new_tokens": "max_tokens",
-}
+# Who names the first has named the second; other names of one thing win by themselves.
+SAME_FIELD = {"max_new_tokens": "max_tokens"}
 Fields = TypeVar("Fields", bound=SamplingFields)
 
 
