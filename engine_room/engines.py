@@ -102,7 +102,7 @@ class Engines:
             cloning = self.cloning.status
         by_xtts = self.settings.speech_engine == "xtts"
         return {
-            "chat": self.chat.status,
+            "chat": self.catalogue.chat_status(self.chat.status),
             "embeddings": self.catalogue.embedding_status(self.embeddings.status),
             "speech": cloning if by_xtts else self.speech.status,
             "voice_cloning": cloning,

@@ -98,6 +98,19 @@ class WrongModel(InvalidRequest):
         super().__init__(f"The model {quoted(model)} {why}. {mend}", param="model")
 
 
+class AmbiguousModel(InvalidRequest):
+    """Several files are models of this name; which one answers is never left to chance."""
+
+    code = "ambiguous_model"
+
+    def __init__(self, model: str, files: Iterable[str]) -> None:
+        super().__init__(
+            f"The model {quoted(model)} may be any of: {', '.join(files)}. Ask for one exactly as it is "
+            "written, or rename one where only `.gguf` is written otherwise.",
+            param="model",
+        )
+
+
 class NothingToSay(InvalidRequest):
     """A text to speak without a letter or a digit in it."""
 

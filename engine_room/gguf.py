@@ -28,6 +28,8 @@ SCALARS = {
     11: "q",
     12: "d",
 }
+# What may follow a model's name in its file's name: the quantisation, or a split file's number.
+QUANT_SUFFIX = re.compile(r"[.\-_](?:(?:ud-)?i?q\d|b?f16|fp16|f32|fp32|mxfp4|00001-of-)")
 # llama.cpp's numbers of ways to make one vector of a text's many: mean, first token, last token.
 POOLINGS = (1, 2, 3)
 RANK_POOLING = 4

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine_room import whisper_models
-from engine_room.catalogue import QUANT_SUFFIX, Catalogue
-from engine_room.errors import CannotStore, Forbidden, ModelNotFound
-from engine_room.gguf import parts_of
+from engine_room.catalogue import Catalogue
+from engine_room.errors import AmbiguousModel, CannotStore, Forbidden, ModelNotFound
+from engine_room.gguf import QUANT_SUFFIX, parts_of
 from engine_room.offers import OfferKind
 from engine_room.xtts.folder import xtts_folders
 
@@ -56,9 +56,16 @@ def installed(catalogue: Catalogue, models_dir: Path) -> list[Installed]:
 
 
 def by_id(id_: str, models: Iterable[Installed]) -> Installed | None:
-    """The model of exactly this id, with or without `.gguf`, in whatever case."""
+    """The model of exactly this file or id; of an id in another case where only one can be meant. Raises
+    AmbiguousModel."""
+    models = list(models)
     wanted = id_.lower().removesuffix(".gguf")
-    return next((model for model in models if model.id.lower() == wanted), None)
+    found = [model for model in models if id_ == model.paths[0].name]
+    found = found or [model for model in models if model.id == id_]
+    found = found or [model for model in models if model.id.lower() == wanted]
+    if len(found) > 1:
+        raise AmbiguousModel(id_, [model.paths[0].name for model in found])
+    return found[0] if found else None
 
 
 def by_name(name: str, models: Iterable[Installed]) -> Installed | None:
@@ -84,7 +91,7 @@ def remove(
     release: Callable[[str], None] = lambda _id: None,
 ) -> Installed:
     """Remove a model by its own id, all its files, once `release` has let go of it; what it was. Raises
-    ModelNotFound, Forbidden, CannotStore, and what `release` raises."""
+    ModelNotFound, AmbiguousModel, Forbidden, CannotStore, and what `release` raises."""
     models = installed(catalogue, models_dir)
     model = by_id(id_, models)
     if model is None:

@@ -434,7 +434,9 @@ def test_a_broken_file_is_named_and_leaves_the_others_alone(models_dir: Path) ->
 
 def test_the_room_that_a_model_takes_is_known_before_it_is_loaded(models_dir: Path) -> None:
     bundled = Catalogue(SETTINGS).chat("smollm2-135m-instruct")
-    options = model_options(SETTINGS, 1, 1, free_bytes=1e10, is_default=True)
+    options = model_options(
+        SETTINGS, 1, 1, free_bytes=1e10, is_default=True, loading=bundled.loading
+    )
     loaded = Chat(bundled, SETTINGS)
     loaded.load()
     expected = needed_bytes(bundled.path, options)

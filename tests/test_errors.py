@@ -29,6 +29,13 @@ ALL = [
         "unsupported_model",
         "model",
     ),
+    (
+        errors.AmbiguousModel("a", ["A.gguf", "a.gguf"]),
+        400,
+        "invalid_request_error",
+        "ambiguous_model",
+        "model",
+    ),
     (errors.NothingToSay(), 400, "invalid_request_error", None, "input"),
     (errors.InvalidAudio("No."), 400, "invalid_request_error", "invalid_audio", "file"),
     (

@@ -87,9 +87,10 @@ class Chat:
             self._max_threads,
             free_bytes=psutil.virtual_memory().available - file_bytes(self._file.path),
             is_default=self._is_default,
+            loading=self._file.loading,
         )
         self._model = model = llama.LlamaModel(self._file.path, options, should_stop)
-        self._preparation = Preparation(model)
+        self._preparation = Preparation(model, self._file.loading.template)
         self._pace = Pace()
         self._scheduler = Scheduler(max_running, llama.MAX_BATCH_TOKENS)
         self._cache = PrefixCache(model, num_ids, self._cache_bytes())

@@ -3,29 +3,34 @@
 import contextlib
 import dataclasses
 import json
-from typing import Any
+from typing import Any, TypeVar
 
 from engine_room.catalogue import ChatFile
 from engine_room.chat.grammar import ANY_OBJECT, Grammar, gbnf_grammar, json_grammar
 from engine_room.chat.tools import tool_use_of
 from engine_room.chat.turn import ChatTurn, Sampling
 from engine_room.errors import InvalidRequest, UnsupportedValue, quoted
+from engine_room.model_settings import Defaults
 from engine_room.schemas_chat import ChatRequest, Message, Part, SamplingFields
 from engine_room.schemas_completion import CompletionRequest
 
 RESPONSE_FORMATS = ("text", "json_object", "json_schema")
 SAMPLING_NAMES = {field.name for field in dataclasses.fields(Sampling)}
 SAME_ROLE = {"developer": "system", "function": "tool"}
+# Who names the first has named the second; other names of one thing win by themselves.
+SAME_FIELD = {"max_new_tokens": "max_tokens"}
+Fields = TypeVar("Fields", bound=SamplingFields)
 
 
 def turn_from(body: ChatRequest, file: ChatFile, default_max_tokens: int = 0) -> ChatTurn:
     """The engine's turn for a request. Raises InvalidRequest for what no model here can do."""
     _check_supported(body)
+    body = with_defaults(body, file.defaults)
     stop = [body.stop] if isinstance(body.stop, str) else body.stop
     return ChatTurn(
         file=file,
         keep_alive_s=body.keep_alive,
-        messages=_plain_messages(body.messages),
+        messages=_with_system(_plain_messages(body.messages), file.defaults.system_prompt),
         sampling=sampling_of(body),
         max_tokens=body.max_completion_tokens or body.max_tokens or default_max_tokens or None,
         stop=tuple(text for text in stop if text),
@@ -36,6 +41,19 @@ def turn_from(body: ChatRequest, file: ChatFile, default_max_tokens: int = 0) ->
         tools=tool_use_of(body),
         template_arguments=_template_arguments(body),
     )
+
+
+def with_defaults(fields: Fields, defaults: Defaults) -> Fields:
+    """The same request, and what is set for its model where it names nothing."""
+    named = {SAME_FIELD.get(name, name) for name in fields.model_fields_set}
+    unnamed = {name: value for name, value in defaults.sampling.items() if name not in named}
+    return fields.model_copy(update=unnamed)
+
+
+def _with_system(messages: list[dict[str, Any]], prompt: str) -> list[dict[str, Any]]:
+    if not prompt or any(message["role"] == "system" for message in messages):
+        return messages
+    return [{"role": "system", "content": prompt}, *messages]
 
 
 def sampling_of(fields: SamplingFields) -> Sampling:

@@ -45,7 +45,8 @@ def chat_engine(
 
     def need_of(file: ChatFile) -> int:
         free = free_bytes() - file_bytes(file.path)
-        return needed_bytes(file.path, model_options(settings, 1, 1, free, is_default(file)))
+        options = model_options(settings, 1, 1, free, is_default(file), file.loading)
+        return needed_bytes(file.path, options)
 
     return Residents(
         load,

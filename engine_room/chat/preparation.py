@@ -76,12 +76,12 @@ def is_quick(turn: ModelTurn) -> bool:
 
 
 class Preparation:
-    """Prepares turns for one model; any thread may use it."""
+    """Prepares turns for one model, by its own template or another one; any thread may use it."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, template: str = "") -> None:
         self._model = model
         self._template = PromptTemplate(
-            model.template, model.bos_text, model.eos_text, model.control_tokens
+            template or model.template, model.bos_text, model.eos_text, model.control_tokens
         )
         self._constraints = Constraints(model)
 

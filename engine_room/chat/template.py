@@ -1,20 +1,14 @@
-"""Messages to a prompt, by the model's own Jinja template.
-
-Implements what Hugging Face's chat templates expect of their surroundings:
-https://huggingface.co/docs/transformers/chat_templating
-"""
+"""Messages to a prompt, by the model's own Jinja template, or the one that is set for it."""
 
 import hashlib
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import jinja2
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from engine_room.chat.jinja import compiled, to_json
 from engine_room.chat.tool_format import PLAIN, ToolFormat, format_of, in_plain_words
 from engine_room.chat.turn import ChatTurn, ThinkingMarks
 from engine_room.errors import InvalidRequest
@@ -59,22 +53,16 @@ class Prompt:
 
 
 class PromptTemplate:
-    """A model's chat template. Stateless once built, any thread may use it; sandboxed, for it comes with
-    the file. `control_texts` are the model's control tokens, which a message cannot contain."""
+    """A model's chat template. Stateless once built, any thread may use it. `control_texts` are the model's
+    control tokens, which a message cannot contain."""
 
     def __init__(
         self, source: str, bos_token: str, eos_token: str, control_texts: Iterable[str] = ()
     ) -> None:
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-        )
-        environment.globals["raise_exception"] = _refuse
-        environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
-        environment.filters["tojson"] = _to_json
         try:
-            self._template = environment.from_string(source or CHATML)
+            self._template = compiled(source or CHATML)
         except jinja2.TemplateSyntaxError:
-            self._template = environment.from_string(CHATML)
+            self._template = compiled(CHATML)
         self._source = source
         self._tokens = {"bos_token": bos_token, "eos_token": eos_token}
         texts = sorted(filter(None, control_texts), key=len, reverse=True)
@@ -164,15 +152,6 @@ class PromptTemplate:
         return [self._literal(item) for item in value] if isinstance(value, list) else value
 
 
-def _refuse(message: str) -> None:
-    raise jinja2.TemplateError(message)
-
-
-def _to_json(value: Any, indent: int | None = None, **_: Any) -> str:
-    """As in Hugging Face's templates; Jinja's own filter is for HTML and escapes `<`."""
-    return json.dumps(value, ensure_ascii=False, indent=indent)
-
-
 def _shows_tools(text: str, messages: Messages, tools: list[Any]) -> bool:
     """Whether the template let through what was called, and what can be."""
     names = [tool["function"]["name"] for tool in tools]
@@ -186,7 +165,7 @@ def _with_arguments_as_text(message: dict[str, Any]) -> dict[str, Any]:
     calls = []
     for call in message["tool_calls"]:
         arguments = call["function"]["arguments"]
-        text = arguments if isinstance(arguments, str) else _to_json(arguments)
+        text = arguments if isinstance(arguments, str) else to_json(arguments)
         calls.append(call | {"function": call["function"] | {"arguments": text}})
     return message | {"tool_calls": calls}
 
