@@ -14,10 +14,11 @@ from typing import Literal, TypeVar
 from engine_room import whisper_models
 from engine_room.errors import ModelNotFound, NotFound, Unavailable, WrongModel
 from engine_room.folders import files_in, modified_at
-from engine_room.gguf import Kind, kind_of
+from engine_room.gguf import QUANT_SUFFIX, Kind, kind_of
 from engine_room.jobs import Status
 from engine_room.offers import Offers
 from engine_room.packages import FETCH, REINSTALL, package_dir
+from engine_room.projectors import is_projector, projectors_of
 from engine_room.schemas import AudioModel, Model
 from engine_room.settings import Settings
 from engine_room.whisper_models import WhisperModels
@@ -46,18 +47,17 @@ OTHER_NAMES = (
 EMBEDDING_NAMES = ("text-embedding-3-small", "text-embedding-3-large", "text-embedding-ada-002")
 SPEECH_ROOT = "hibari-tts"
 SPEECH_NAMES = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
-# What may follow a model's name in its file's name: the quantisation, or a split file's number.
-QUANT_SUFFIX = re.compile(r"[.\-_](?:(?:ud-)?i?q\d|b?f16|fp16|f32|fp32|mxfp4|00001-of-)")
 LATER_SPLIT = re.compile(r"-(?!00001)\d{5}-of-\d{5}$")
 ModelType = Literal["chat", "embedding", "speech", "transcription"]
 
 
 @dataclass(frozen=True, slots=True)
 class ChatFile:
-    """A chat model that is there: its id, and its GGUF file."""
+    """A chat model that is there: its id, its GGUF file, and that of the projector it sees with."""
 
     id: str
     path: Path
+    mmproj: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,9 @@ class Catalogue:
 
     def chat_files(self) -> list[ChatFile]:
         """The chat models whose files are there, those of `models/` first."""
-        files = [ChatFile(path.stem, path) for path in self._ggufs("chat")]
+        paths = self._ggufs("chat")
+        projectors = projectors_of(paths, files_in(self._models_dir, (".gguf",)))
+        files = [ChatFile(path.stem, path, projectors.get(path)) for path in paths]
         folder = package_dir(BUNDLED_PACKAGE)
         if folder and all(file.id.lower() != BUNDLED_ID for file in files):
             files.append(ChatFile(BUNDLED_ID, folder / BUNDLED_FILE))
@@ -95,7 +97,7 @@ class Catalogue:
             path
             for path in files_in(self._models_dir, (".gguf",))
             if not LATER_SPLIT.search(path.stem)
-            and not path.name.startswith("mmproj")
+            and not is_projector(path)
             and kind_of(path) == kind
         ]
 
@@ -186,8 +188,7 @@ class Catalogue:
     def listed(self) -> list[Model]:
         """What `/v1/models` shows: the chat models that are there, and the names that always answer."""
         files = self.chat_files()
-        entries = [_entry(file.id, file.id, "chat", file.path) for file in files]
-        return entries + self._named(LISTED_NAMES, files)
+        return [_chat_entry(file.id, file) for file in files] + self._named(LISTED_NAMES, files)
 
     def everything(self) -> list[Model]:
         """The listed models, the other names that answer, and those for all else than chat."""
@@ -206,7 +207,7 @@ class Catalogue:
             if name not in own_ids:
                 with contextlib.suppress(Unavailable):  # no default: names with a file still answer
                     file = self.chat(name)
-                    entries.append(_entry(name, file.id, "chat", file.path))
+                    entries.append(_chat_entry(name, file))
         return entries
 
     def _embeddings(self) -> list[Model]:
@@ -233,6 +234,7 @@ class Catalogue:
                 owned_by="local",
                 root=folder.id,
                 type="transcription",
+                input_modalities=["audio"],
             )
             for name, folder in named
         ]
@@ -245,8 +247,7 @@ class Catalogue:
         # A name for one of the files, such as one without its quantisation.
         if embedding := _by_name(name, self.embedding_files()):
             return _entry(name, embedding.id, "embedding", embedding.path)
-        file = self.chat(name)
-        return _entry(name, file.id, "chat", file.path)
+        return _chat_entry(name, self.chat(name))
 
     def speech_models(self) -> list[AudioModel]:
         """The speech models, as `/v1/audio/models` lists them."""
@@ -274,6 +275,13 @@ def _by_name(name: str, files: list[File]) -> File | None:
         if file.id.lower().startswith(wanted) and QUANT_SUFFIX.match(file.id.lower(), len(wanted))
     )
     return next(exact, None) or next(quantised, None)
+
+
+def _chat_entry(name: str, file: ChatFile) -> Model:
+    entry = _entry(name, file.id, "chat", file.path)
+    return (
+        entry.model_copy(update={"input_modalities": ["text", "image"]}) if file.mmproj else entry
+    )
 
 
 def _entry(name: str, root: str, type_: ModelType, path: Path) -> Model:

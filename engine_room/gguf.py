@@ -3,12 +3,13 @@
 The layout is that of ggml's `gguf.md`: magic, version, counts, then key-value pairs, little-endian.
 """
 
+import re
 import struct
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["chat", "embedding", "reranking"]
+Kind = Literal["chat", "embedding", "reranking", "projector"]
 Value = str | int | float | bool
 # The keys asked for come before the tokenizer's, whose lists make the rest of a header large.
 HEADER_BYTES = 1 << 20
@@ -27,6 +28,8 @@ SCALARS = {
     11: "q",
     12: "d",
 }
+# What may follow a model's name in its file's name: the quantisation, or a split file's number.
+QUANT_SUFFIX = re.compile(r"[.\-_](?:(?:ud-)?i?q\d|b?f16|fp16|f32|fp32|mxfp4|00001-of-)")
 # llama.cpp's numbers of ways to make one vector of a text's many: mean, first token, last token.
 POOLINGS = (1, 2, 3)
 RANK_POOLING = 4
@@ -58,6 +61,8 @@ def _kind(path: Path, _size_bytes: int, _modified_ns: int) -> Kind:
     except ValueError:
         return "chat"
     architecture = found.get("general.architecture")
+    if architecture == "clip":
+        return "projector"
     pooling = found.get(f"{architecture}.pooling_type")
     is_causal = found.get(f"{architecture}.attention.causal", True) or architecture in DIFFUSERS
     if pooling == RANK_POOLING:

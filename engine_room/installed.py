@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine_room import whisper_models
-from engine_room.catalogue import LATER_SPLIT, QUANT_SUFFIX, Catalogue
+from engine_room.catalogue import LATER_SPLIT, Catalogue
 from engine_room.errors import CannotStore, Forbidden, ModelNotFound
+from engine_room.gguf import QUANT_SUFFIX
 from engine_room.offers import OfferKind
 from engine_room.xtts.folder import xtts_folders
 

@@ -245,6 +245,7 @@ class Model(Example):
     owned_by: str
     root: str
     type: Literal["chat", "embedding", "speech", "transcription"]
+    input_modalities: list[Literal["text", "image", "audio"]] = ["text"]
 
 
 class ModelList(Example):

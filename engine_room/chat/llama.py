@@ -14,17 +14,18 @@ import llama_cpp
 import numpy as np
 from numpy.typing import NDArray
 
+from engine_room.chat.embedded import Embedded
 from engine_room.chat.grammar import Constraint, tokenizer_of
 from engine_room.chat.logprobs import Spelling
 from engine_room.chat.options import POOL_CONTEXTS, ModelOptions, fitted_context, fitted_freq_scale
 from engine_room.chat.sampler import Candidates, Sampler
 from engine_room.chat.turn import Sampling
+from engine_room.chat.vision import Vision, decode_embedded
 from engine_room.chat.vocabulary import InfillTokens
 from engine_room.errors import Unavailable
-from engine_room.llama_library import load_model, reason
+from engine_room.llama_library import is_done, load_model, reason
 
 MAX_BATCH_TOKENS = 512
-NO_ROOM = 1  # what llama_decode returns then
 # A context that nobody asked for may shrink to this, where a GPU has no memory for more.
 SMALL_CONTEXT_TOKENS = 4096
 FLASH_ATTENTION = {
@@ -51,12 +52,13 @@ class Slice:
 
 
 class LlamaModel:
-    """A GGUF in memory with one context for many sequences. Raises Unavailable when it cannot be loaded.
+    """A GGUF in memory with one context for many sequences, and with a projector (`mmproj`) that sees.
+    Raises Unavailable when it cannot be loaded.
 
     A conversation may have `num_context_tokens`; all together share `num_pool_tokens`.
     """
 
-    def __init__(self, path: Path, options: ModelOptions) -> None:
+    def __init__(self, path: Path, options: ModelOptions, mmproj: Path | None = None) -> None:
         params = llama_cpp.llama_model_default_params()
         params.n_gpu_layers = options.num_gpu_layers
         self._model = load_model(path, "chat model", params)
@@ -73,6 +75,7 @@ class LlamaModel:
         self.num_vocab: int = llama_cpp.llama_vocab_n_tokens(self._vocab)
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._batch = _Batch()
+        self.vision = Vision(mmproj, self._model, options, MAX_BATCH_TOKENS) if mmproj else None
         texts = [self._token_text(token) for token in range(self.num_vocab)]
         # A text of n bytes has at least n / max_token_bytes tokens.
         self.max_token_bytes = max(len(text.encode()) for text in texts)
@@ -149,6 +152,8 @@ class LlamaModel:
     def close(self) -> None:
         """Free the memory; the model is not to be used any more."""
         self._candidates.close()
+        if self.vision:
+            self.vision.close()
         self._free()
 
     def _free(self) -> None:
@@ -272,10 +277,13 @@ class LlamaModel:
         """Decode a batch of up to MAX_BATCH_TOKENS tokens; False, and nothing done, when the memory has
         no room for them. The logits of a slice that wants them are under the index of its last token in
         the batch. Raises RuntimeError when the model cannot compute."""
-        code = llama_cpp.llama_decode(self._context, self._batch.of(slices))
-        if code not in (0, NO_ROOM):
-            raise RuntimeError(f"llama_decode returned {code}")
-        return bool(code == 0)
+        return is_done(llama_cpp.llama_decode(self._context, self._batch.of(slices)))
+
+    def decode_image(
+        self, seq_id: int, position: int, embedded: Embedded, begin: int, count: int
+    ) -> bool:
+        """The same for some tokens of an image that begins at this position; leaves no logits."""
+        return is_done(decode_embedded(self._context, seq_id, position, embedded, begin, count))
 
     def sampler(
         self,

@@ -16,7 +16,7 @@ import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from engine_room.chat.tool_format import PLAIN, ToolFormat, format_of, in_plain_words
-from engine_room.chat.turn import ChatTurn, ThinkingMarks
+from engine_room.chat.turn import IMAGE_HERE, ChatTurn, ThinkingMarks
 from engine_room.errors import InvalidRequest
 
 # For models that carry no template: ChatML, the most widely understood one.
@@ -51,11 +51,12 @@ class Prompt:
     is_thinking: bool = False
 
     def parts(self) -> Iterator[tuple[str, bool]]:
-        """The text in parts, each with whether control tokens are recognised in it. The first is the
-        beginning of the prompt, perhaps empty."""
+        """The text in parts, each with whether control tokens are recognised in it; IMAGE_HERE is a part of
+        its own. The first is the beginning of the prompt, perhaps empty."""
         for number, part in enumerate(re.split(f"[{LITERAL_BEGIN}{LITERAL_END}]", self.text)):
-            if part or number == 0:
-                yield part, number % 2 == 0
+            for at, text in enumerate(re.split(f"({IMAGE_HERE})", part)):
+                if text or number == at == 0:
+                    yield text, number % 2 == 0
 
 
 class PromptTemplate:
