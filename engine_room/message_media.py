@@ -37,20 +37,23 @@ async def _transcript(request: Request, held: Engines, part: Part, place: str) -
     """What is said; what was asked before is remembered, for clients send a conversation whole each time."""
     if part.input_audio is None:
         raise InvalidRequest(f"{place}: input_audio is missing.", param=place)
-    data = await asyncio.to_thread(audio_in, part.input_audio, place)
+    try:
+        data = await asyncio.to_thread(audio_in, part.input_audio)
+        return await _written_down(request, held, data, place)
+    except InvalidAudio as error:
+        raise InvalidAudio(f"{place}: {error.message}", place) from error
+
+
+async def _written_down(request: Request, held: Engines, data: bytes, place: str) -> str:
     if len(data) > held.settings.max_upload_bytes:
         raise FileTooLarge(held.settings.max_upload_bytes, place)
     digest = hashlib.sha256(data).digest()
-    known = held.transcripts.get(digest)
-    if known is not None:
+    if (known := held.transcripts.get(digest)) is not None:
         return known
     fields = TranscriptionRequest.model_validate({"response_format": "text"})
     turn = transcription_turn(data, fields, held.catalogue.whisper, "transcribe")
-    try:
-        stream = await streams.open_stream(request, held.transcription, turn)
-        items = await stream.collect()
-    except InvalidAudio as error:
-        raise InvalidAudio(f"{place}: {error.message}", place) from error
+    stream = await streams.open_stream(request, held.transcription, turn)
+    items = await stream.collect()
     text = str(transcription_answer(fields, "transcribe").whole(items, stream.result)).strip()
     held.transcripts.keep(digest, text)
     return text

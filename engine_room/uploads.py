@@ -41,13 +41,13 @@ def upload_in_json(body: bytes) -> Upload:
     return Upload(request, audio_in(request.input_audio))
 
 
-def audio_in(audio: schemas.InputAudio, param: str = "file") -> bytes:
+def audio_in(audio: schemas.InputAudio) -> bytes:
     """The file in base64, bare or as a data URL. Raises InvalidAudio."""
     encoded = "".join(audio.data.rpartition(",")[2].split())
     try:
         return base64.b64decode(encoded, validate=True)
     except ValueError as error:  # binascii's, or of what is no ASCII
-        raise InvalidAudio(f"input_audio.data is not base64: {error}.", param) from error
+        raise InvalidAudio(f"input_audio.data is not base64: {error}.") from error
 
 
 async def upload_of(request: Request) -> Upload:

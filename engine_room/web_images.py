@@ -73,27 +73,31 @@ class _Answer:
         is_tls = parts.scheme == "https"
         port = parts.port or (443 if is_tls else 80)
         address = self._checked(parts.hostname, port, is_allowed)
-        kind = http.client.HTTPSConnection if is_tls else http.client.HTTPConnection
-        self._connection = kind(parts.hostname, port)
-        sock = socket.create_connection((str(address), port), SILENCE_S)
-        self._connection.sock = sock
-        if is_tls:
-            context = ssl.create_default_context()
-            self._connection.sock = context.wrap_socket(sock, server_hostname=parts.hostname)
+        self._response: http.client.HTTPResponse | None = None
+        self._socket = socket.create_connection((str(address), port), SILENCE_S)
         self._timer = threading.Timer(TOTAL_S, self._break_off)
         self._timer.daemon = True
         self._timer.start()
-        target = urllib.parse.quote(parts.path or "/", safe="/%:@!$&'()*+,;=~")
-        query = urllib.parse.quote(parts.query, safe="/?%:@!$&'()*+,;=~")
         try:
-            headers = {"Accept": "image/*", "User-Agent": "openai-api"}
-            self._connection.request(
-                "GET", f"{target}?{query}" if query else target, headers=headers
-            )
-            self._response = self._connection.getresponse()
+            if is_tls:
+                context = ssl.create_default_context()
+                self._socket = context.wrap_socket(self._socket, server_hostname=parts.hostname)
+            self._ask(parts, port)
         except BaseException:
             self.close()
             raise
+
+    def _ask(self, parts: urllib.parse.SplitResult, port: int) -> None:
+        kind = (
+            http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        )
+        connection = kind(str(parts.hostname), port)
+        connection.sock = self._socket
+        path = urllib.parse.quote(parts.path or "/", safe="/%:@!$&'()*+,;=~")
+        query = urllib.parse.quote(parts.query, safe="/?%:@!$&'()*+,;=~")
+        headers = {"Accept": "image/*", "User-Agent": "openai-api", "Connection": "close"}
+        connection.request("GET", f"{path}?{query}" if query else path, headers=headers)
+        self._response = connection.getresponse()
 
     def _checked(self, host: str, port: int, is_allowed: Callable[[Address], bool]) -> Address:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -112,11 +116,13 @@ class _Answer:
     @property
     def redirect(self) -> str | None:
         """Where it sends us instead, if it does."""
+        assert self._response
         is_redirect = self._response.status in REDIRECTS
         return self._response.getheader("Location") if is_redirect else None
 
     def read(self, max_bytes: int) -> bytes:
         """The body. Raises InvalidImage."""
+        assert self._response
         if self._response.status != 200:
             raise InvalidImage(
                 f"the image URL {quoted(self._url)} answers {self._response.status}.", self._place
@@ -130,9 +136,11 @@ class _Answer:
 
     def _break_off(self) -> None:
         with suppress(OSError):
-            self._connection.sock.shutdown(socket.SHUT_RDWR)
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Forget the rest of it."""
         self._timer.cancel()
-        self._connection.close()
+        if self._response:
+            self._response.close()
+        self._socket.close()
