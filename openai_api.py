@@ -65,6 +65,7 @@ from engine_room.embedding_format import embeddings_body, embeddings_turn
 from engine_room.engines import Engines, make_engines
 from engine_room.errors import FileTooLarge
 from engine_room.health import health_of
+from engine_room.message_media import fill_media
 from engine_room.metrics import CONTENT_TYPE
 from engine_room.schemas_embeddings import EmbeddingList, EmbeddingsRequest
 from engine_room.schemas_models import (
@@ -270,9 +271,9 @@ async def create_chat_completion(
 ) -> Response:
     """Continue a conversation, whole or, with `stream`, as server-sent chunks."""
     file = held.catalogue.chat(body.model)
+    await fill_media(request, held, body, file)
     arguments = (body, file, held.settings.chat_max_tokens)
-    has_schemas = body.grammar or body.response_format or body.tools or body.functions
-    if has_schemas:  # off the loop: a large one takes a while
+    if chat_format.takes_long(body):  # off the loop
         turn = await asyncio.to_thread(chat_format.turn_from, *arguments)
     else:
         turn = chat_format.turn_from(*arguments)

@@ -25,6 +25,7 @@ from engine_room.jobs import Status
 from engine_room.model_settings import Defaults, Loading, ModelSettings, Settled, plain_name
 from engine_room.offers import Offers
 from engine_room.packages import FETCH, REINSTALL, package_dir
+from engine_room.projectors import is_projector, projectors_of
 from engine_room.schemas import AudioModel, Model
 from engine_room.settings import Settings
 from engine_room.standard_voices import SPEECH_ROOT
@@ -58,11 +59,12 @@ ModelType = Literal["chat", "embedding", "speech", "transcription"]
 
 @dataclass(frozen=True, slots=True)
 class ChatFile:
-    """A chat model that is there: its id, its GGUF file, and what is set for it. Equal are those that are
-    one model in memory."""
+    """A chat model that is there: its id, its GGUF file, that of the projector it sees with, and what is set
+    for it. Equal are those that are one model in memory."""
 
     id: str
     path: Path
+    mmproj: Path | None = None
     loading: Loading = field(default_factory=Loading)
     defaults: Defaults = field(default_factory=Defaults, compare=False)
     aliases: tuple[str, ...] = field(default=(), compare=False)
@@ -97,7 +99,9 @@ class Catalogue:
         return self._settled()[0]
 
     def _settled(self) -> tuple[list[ChatFile], Settled]:
-        files = [ChatFile(path.stem, path) for path in self._ggufs("chat")]
+        paths = self._ggufs("chat")
+        projectors = projectors_of(paths, files_in(self._models_dir, (".gguf",)))
+        files = [ChatFile(path.stem, path, projectors.get(path)) for path in paths]
         folder = package_dir(BUNDLED_PACKAGE)
         if folder and all(file.id.lower() != BUNDLED_ID for file in files):
             files.append(ChatFile(BUNDLED_ID, folder / BUNDLED_FILE))
@@ -125,9 +129,7 @@ class Catalogue:
         return [
             path
             for path in files_in(self._models_dir, (".gguf",))
-            if not LATER_PART.search(path.stem)
-            and not path.name.startswith("mmproj")
-            and kind_of(path) == kind
+            if not LATER_PART.search(path.stem) and not is_projector(path) and kind_of(path) == kind
         ]
 
     def chat(self, name: str) -> ChatFile:
@@ -242,7 +244,7 @@ class Catalogue:
                 # No default, or nothing answers: names with a file still do.
                 with contextlib.suppress(Unavailable, AmbiguousModel):
                     file = self.chat(name)
-                    entries.append(_entry(name, file.id, "chat", file.path))
+                    entries.append(_chat_entry(name, file))
         return entries
 
     def _embeddings(self) -> list[Model]:
@@ -269,6 +271,7 @@ class Catalogue:
                 owned_by="local",
                 root=folder.id,
                 type="transcription",
+                input_modalities=["audio"],
             )
             for name, folder in named
         ]
@@ -281,8 +284,7 @@ class Catalogue:
         # A name for one of the files, such as one without its quantisation.
         if embedding := _by_name(name, self.embedding_files()):
             return _entry(name, embedding.id, "embedding", embedding.path)
-        file = self.chat(name)
-        return _entry(name, file.id, "chat", file.path)
+        return _chat_entry(name, self.chat(name))
 
     def speech_models(self) -> list[AudioModel]:
         """The speech models, as `/v1/audio/models` lists them."""
@@ -331,9 +333,16 @@ def _with_settings(file: ChatFile, settled: Settled) -> ChatFile:
 
 def _chat_entries(files: list[ChatFile]) -> list[Model]:
     """The files by their ids, then by their aliases. Of two files with one id the first: neither answers."""
-    entries = {file.id: _entry(file.id, file.id, "chat", file.path) for file in reversed(files)}
-    named = [_entry(name, file.id, "chat", file.path) for file in files for name in file.aliases]
+    entries = {file.id: _chat_entry(file.id, file) for file in reversed(files)}
+    named = [_chat_entry(name, file) for file in files for name in file.aliases]
     return [*reversed(entries.values()), *named]
+
+
+def _chat_entry(name: str, file: ChatFile) -> Model:
+    entry = _entry(name, file.id, "chat", file.path)
+    return (
+        entry.model_copy(update={"input_modalities": ["text", "image"]}) if file.mmproj else entry
+    )
 
 
 def _entry(name: str, root: str, type_: ModelType, path: Path) -> Model:

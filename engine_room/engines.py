@@ -22,6 +22,7 @@ from engine_room.sillytavern import Provider
 from engine_room.speaking import Planner
 from engine_room.speech import SpeechTurn, speech_engine
 from engine_room.synthesis import Synthesizer
+from engine_room.transcribing import Transcripts
 from engine_room.transcription import transcription_engine
 from engine_room.transcription_turn import TranscriptionTurn
 from engine_room.voices import Voices
@@ -47,6 +48,7 @@ class Engines:
     metrics: Metrics
     downloads: Downloads
     provider: Provider = field(default_factory=Provider)
+    transcripts: Transcripts = field(default_factory=Transcripts)
 
     def open(self) -> None:
         """Start the threads; each loads its model while the server already answers."""

@@ -77,12 +77,15 @@ class ContextLengthExceeded(InvalidRequest):
         *,
         is_least: bool = False,
         num_tool_tokens: int = 0,
+        num_image_tokens: int = 0,
     ) -> None:
         what = "The messages make a prompt of" if param == "messages" else f"The {param} has"
         least = "at least " if is_least else ""
-        tools = f" (the tools take {num_tool_tokens} of them)" if num_tool_tokens else ""
+        takers = {"tools": num_tool_tokens, "images": num_image_tokens}
+        parts = [f"the {name} take {count} of them" for name, count in takers.items() if count]
+        of_them = f" ({', '.join(parts)})" if parts else ""
         super().__init__(
-            f"{what} {least}{num_prompt_tokens} tokens{tools}, but this model's context holds "
+            f"{what} {least}{num_prompt_tokens} tokens{of_them}, but this model's context holds "
             f"{num_context_tokens} tokens, one of them at least for the answer. "
             f"Shorten the {param}{' or name fewer tools' if num_tool_tokens else ''}.",
             param=param,
@@ -125,6 +128,15 @@ class InvalidAudio(InvalidRequest):
 
     def __init__(self, message: str, param: str = "file") -> None:
         super().__init__(message, param=param)
+
+
+class InvalidImage(InvalidRequest):
+    """A part of a message that holds no image we can read."""
+
+    code = "invalid_image"
+
+    def __init__(self, message: str, place: str) -> None:
+        super().__init__(f"{place}: {message}", param=place)
 
 
 class InvalidApiKey(ApiError):

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["chat", "embedding", "reranking"]
+Kind = Literal["chat", "embedding", "reranking", "projector"]
 Value = str | int | float | bool
 # The keys asked for come before the tokenizer's, whose lists make the rest of a header large.
 HEADER_BYTES = 1 << 20
@@ -49,6 +49,8 @@ def kind_of(path: Path) -> Kind:
     then loading it will say what is wrong."""
     found = metadata_of(path)
     architecture = found.get("general.architecture")
+    if architecture == "clip":
+        return "projector"
     pooling = found.get(f"{architecture}.pooling_type")
     is_causal = found.get(f"{architecture}.attention.causal", True) or architecture in DIFFUSERS
     if pooling == RANK_POOLING:

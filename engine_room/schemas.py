@@ -292,6 +292,7 @@ class Model(Example):
     root: str
     type: Literal["chat", "embedding", "speech", "transcription"]
     status: ModelStatus = "available"
+    input_modalities: list[Literal["text", "image", "audio"]] = ["text"]
 
 
 class ModelList(Example):

@@ -82,7 +82,13 @@ class Settings(BaseSettings):
     max_queued: int = Field(
         256, ge=1, description="requests that may wait for each engine; past it 429"
     )
-    max_upload_bytes: int = Field(25_000_000, ge=1, description="largest audio upload, in bytes")
+    max_upload_bytes: int = Field(
+        25_000_000, ge=1, description="largest audio upload, and all images of a chat, in bytes"
+    )
+    image_urls: bool = Field(
+        False,
+        description="fetch images that chats name by http(s) URLs, from public addresses; else refused",
+    )
     stop_timeout_s: int = Field(
         10, ge=0, description="seconds that running answers get to finish when the server stops"
     )

@@ -7,7 +7,7 @@ import pytest
 
 from engine_room.catalogue import ChatFile
 from engine_room.chat.format import turn_from
-from engine_room.chat.turn import ChatTurn, Sampling
+from engine_room.chat.turn import IMAGE_HERE, ChatTurn, Sampling
 from engine_room.errors import InvalidRequest
 from engine_room.model_settings import Defaults
 from engine_room.schemas_chat import ChatRequest
@@ -53,18 +53,38 @@ def test_a_message_without_content_is_empty_text(content: Any) -> None:
 @pytest.mark.parametrize(
     "part",
     [
-        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}},
         {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
         {"type": "video_url", "video_url": {"url": "http://x"}},
         {"type": "file", "file": {"file_id": "x"}},
     ],
 )
-def test_a_part_that_is_no_text_is_refused_by_place_and_type(part: dict[str, Any]) -> None:
+def test_a_part_of_another_kind_is_refused_by_place_and_type(part: dict[str, Any]) -> None:
     error = refusal([HI, {"role": "user", "content": [{"type": "text", "text": "See:"}, part]}])
     assert error.param == "messages[1].content"
     assert error.message == (
-        f"messages[1] has a part of type {part['type']!r}; the models of this server read text only."
+        f"messages[1] has a part of type {part['type']!r}; text, image_url and, in chats, input_audio "
+        "are read."
     )
+
+
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+
+
+def test_an_image_for_a_model_without_eyes_is_refused_with_the_file_that_gives_it_some() -> None:
+    error = refusal([HI, {"role": "user", "content": [IMAGE]}])
+    assert (error.param, error.code) == ("messages[1].content", "unsupported_value")
+    assert "some-model cannot see" in error.message
+    assert "mmproj-some-model.gguf" in error.message
+
+
+@pytest.mark.parametrize("role", ["system", "user", "assistant", "tool"])
+def test_an_image_in_a_message_of_any_role_stands_where_it_was_sent(role: str) -> None:
+    content = [{"type": "text", "text": "A"}, IMAGE, IMAGE | {"image_url": "data:;base64,BBBB"}]
+    body = ChatRequest.model_validate({"messages": [HI, {"role": role, "content": content}]})
+    made = turn_from(body, ChatFile("seer", Path("seer.gguf"), Path("mmproj-seer.gguf")))
+    assert made.messages[1]["content"] == f"A{IMAGE_HERE}{IMAGE_HERE}"
+    assert [image.data for image in made.images] == [b"\0\0\0", b"\x04\x10\x41"]
+    assert made.images[0].place == "messages[1].content"
 
 
 def test_calls_have_their_arguments_as_objects_and_results_the_name_of_what_was_called() -> None:

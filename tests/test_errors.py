@@ -38,6 +38,7 @@ ALL = [
     ),
     (errors.NothingToSay(), 400, "invalid_request_error", None, "input"),
     (errors.InvalidAudio("No."), 400, "invalid_request_error", "invalid_audio", "file"),
+    (errors.InvalidImage("no.", "x"), 400, "invalid_request_error", "invalid_image", "x"),
     (
         errors.InvalidAudio("No.", "audio_sample"),
         400,

@@ -39,6 +39,7 @@ REQUESTS: list[tuple[type[schemas.Body], dict[str, Any]]] = [
     (schemas_chat.SamplingFields, {}),
     (EmbeddingsRequest, {"input": "Hi"}),
     (schemas_chat.Message, {"role": "user"}),
+    (schemas_chat.ImageUrl, {"url": "data:image/png;base64,AAAA"}),
     (schemas_chat.Part, {}),
     (schemas_chat.StreamOptions, {}),
     (CompletionRequest, {"prompt": "Hi"}),

@@ -9,13 +9,13 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import psutil
 
 from engine_room.catalogue import ChatFile
+from engine_room.chat.answers import sequences_of
 from engine_room.chat.cache import PrefixCache, num_held
 from engine_room.chat.logprobs import token_logprob
 from engine_room.chat.memory import file_bytes
@@ -23,8 +23,8 @@ from engine_room.chat.options import model_options
 from engine_room.chat.pace import Pace
 from engine_room.chat.preparation import Preparation, Prepared, is_quick
 from engine_room.chat.scheduler import Scheduler
-from engine_room.chat.sequence import Sequence, Tally
-from engine_room.chat.turn import Finish, FinishReason, GenerationTurn, Item, ModelTurn, Text
+from engine_room.chat.sequence import Sequence
+from engine_room.chat.turn import Finish, FinishReason, Item, ModelTurn, Text
 from engine_room.cores import Cores
 from engine_room.errors import ApiError, InternalError, ShuttingDown
 from engine_room.jobs import Done, Failed, Inbox, Job
@@ -33,7 +33,6 @@ from engine_room.settings import Settings
 
 if TYPE_CHECKING:
     from engine_room.chat.llama import LlamaModel, Slice
-    from engine_room.chat.sampler import Sampler
 
 log = logging.getLogger(__name__)
 # Finished sequences that may stay in the model's memory, beside those that run.
@@ -89,7 +88,9 @@ class Chat:
             is_default=self._is_default,
             loading=self._file.loading,
         )
-        self._model = model = llama.LlamaModel(self._file.path, options, should_stop)
+        self._model = model = llama.LlamaModel(
+            self._file.path, options, self._file.mmproj, should_stop
+        )
         self._preparation = Preparation(model, self._file.loading.template)
         self._pace = Pace()
         self._scheduler = Scheduler(max_running, llama.MAX_BATCH_TOKENS)
@@ -144,11 +145,9 @@ class Chat:
         """Let in who waits, decode one batch, and draw a token for each whose turn it is."""
         self._drop_cancelled()
         self._admit()
-        batch = self._scheduler.plan()
+        batch, image = self._scheduler.plan(), self._scheduler.plan_image()
         self._send()
-        if not batch:
-            return
-        if not self._decode(batch):
+        if (image and not self._decode_image(*image)) or (batch and not self._decode(batch)):
             self._make_room()
             return
         end = 0
@@ -166,11 +165,27 @@ class Chat:
 
     def _decode(self, batch: list[tuple[Sequence, int]]) -> bool:
         """False, and nothing done, when the memory has no room for it."""
+        slices = [_slice(sequence, count) for sequence, count in batch]
         num_tokens = sum(count for _, count in batch)
+        return self._computed(num_tokens, lambda: self._model.decode(slices))
+
+    def _decode_image(self, sequence: Sequence, count: int) -> bool:
+        """The same for some tokens of the image that the sequence comes to."""
+        seq_id, image = sequence.seq_id, sequence.next_image
+        assert seq_id is not None
+        assert image is not None
+        place = (seq_id, sequence.num_decoded, image, sequence.num_image_decoded, count)
+        is_done = self._computed(count, lambda: self._model.decode_image(*place))
+        if is_done:
+            sequence.saw(count)
+        return is_done
+
+    def _computed(self, num_tokens: int, decode: Callable[[], bool]) -> bool:
+        """What `decode` says, on a share of the cores; scheduler and pace learn from what it took."""
         num_threads = self._num_threads(num_tokens)
         self._model.use_threads(num_threads)
         started, cpu_started = time.perf_counter(), time.process_time()
-        if not self._model.decode([_slice(sequence, count) for sequence, count in batch]):
+        if not decode():
             return False
         seconds, cpu_s = time.perf_counter() - started, time.process_time() - cpu_started
         self._scheduler.took(num_tokens, seconds)
@@ -209,7 +224,7 @@ class Chat:
                 break
             self._cache.begin(sequence, match)
             scheduler.start(sequence)
-            sequence.tally.begin(sequence.prompt_index, sequence.num_decoded)
+            sequence.tally.begin(sequence.prompt_index, sequence.num_decoded_tokens)
 
     def _open(self, job: Job[ModelTurn]) -> None:
         """Prepare the job for the model."""
@@ -233,7 +248,11 @@ class Chat:
         try:
             prepared = prepare()
             if isinstance(prepared, Prepared):
-                self._scheduler.waiting += self._sequences(job, prepared)
+                sequences = sequences_of(job, prepared, self._model)
+                self._scheduler.waiting += sequences
+                if prepared.echoes:
+                    texts = [prepared.echoes[sequence.prompt_index] for sequence in sequences]
+                    self._outbox += [(job, Text(n, text)) for n, text in enumerate(texts)]
             else:
                 self._inbox.end(job, Done(prepared))
         except ApiError as error:
@@ -241,43 +260,6 @@ class Chat:
         except Exception:  # a template of somebody else's, for one, can fail in any way
             log.exception("a request failed")
             self._inbox.end(job, Failed(InternalError()))
-
-    def _sequences(self, job: Job[ModelTurn], prepared: Prepared) -> list[Sequence]:
-        """One for each answer to each prompt. Raises InvalidRequest."""
-        turn = job.turn
-        assert isinstance(turn, GenerationTurn)
-        prompts = [np.array(tokens, np.int32) for tokens in prepared.prompts]
-        num_answers = len(prompts) * turn.num_answers
-        tally = Tally(job, num_answers, sum(map(len, prompts)))
-        sequences = []
-        for index in range(num_answers):
-            prompt_index = index // turn.num_answers
-            prompt = prompts[prompt_index]
-            if prepared.echoes:
-                self._outbox.append((job, Text(index, prepared.echoes[prompt_index])))
-            room = self._model.num_context_tokens - len(prompt)
-            sequences.append(
-                Sequence(
-                    tally=tally,
-                    index=index,
-                    prompt=prompt,
-                    prompt_index=prompt_index,
-                    max_tokens=room if turn.max_tokens is None else min(room, turn.max_tokens),
-                    sampler=self._sampler(turn, prepared, index),
-                    reader=prepared.reader(index, turn.stop),
-                    marks=prepared.marks,
-                )
-            )
-        return sequences
-
-    def _sampler(self, turn: GenerationTurn, prepared: Prepared, index: int) -> "Sampler":
-        # A seed fixes all answers of a turn, not that they are the same.
-        seed = turn.sampling.seed
-        return self._model.sampler(
-            replace(turn.sampling, seed=seed + index if seed >= 0 else -1),
-            prepared.constraint and prepared.constraint.copy(),
-            prepared.prompts[index // turn.num_answers],
-        )
 
     def _fits(self, sequence: Sequence) -> bool:
         """Whether a sequence finds room beside those that run, with some to spare for each."""

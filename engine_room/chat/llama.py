@@ -14,6 +14,7 @@ import llama_cpp
 import numpy as np
 from numpy.typing import NDArray
 
+from engine_room.chat.embedded import Embedded
 from engine_room.chat.grammar import Constraint, tokenizer_of
 from engine_room.chat.logprobs import Spelling
 from engine_room.chat.lora import use_loras
@@ -26,12 +27,12 @@ from engine_room.chat.options import (
 )
 from engine_room.chat.sampler import Candidates, Sampler
 from engine_room.chat.turn import Sampling
+from engine_room.chat.vision import Vision, decode_embedded
 from engine_room.chat.vocabulary import InfillTokens
 from engine_room.errors import Unavailable
-from engine_room.llama_library import load_model, reason
+from engine_room.llama_library import is_done, load_model, reason
 
 MAX_BATCH_TOKENS = 512
-NO_ROOM = 1  # what llama_decode returns then
 # A context that nobody asked for may shrink to this, where a GPU has no memory for more.
 SMALL_CONTEXT_TOKENS = 4096
 FLASH_ATTENTION = {
@@ -58,7 +59,8 @@ class Slice:
 
 
 class LlamaModel:
-    """A GGUF in memory with one context for many sequences. Raises Unavailable when it cannot be loaded.
+    """A GGUF in memory with one context for many sequences, and with a projector (`mmproj`) that sees.
+    Raises Unavailable when it cannot be loaded.
 
     A conversation may have `num_context_tokens`; all together share `num_pool_tokens`.
     """
@@ -67,6 +69,7 @@ class LlamaModel:
         self,
         path: Path,
         options: ModelOptions,
+        mmproj: Path | None = None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         params = llama_cpp.llama_model_default_params()
@@ -85,6 +88,7 @@ class LlamaModel:
         self.num_vocab: int = llama_cpp.llama_vocab_n_tokens(self._vocab)
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._batch = _Batch()
+        self.vision = Vision(mmproj, self._model, options, MAX_BATCH_TOKENS) if mmproj else None
         texts = [self._token_text(token) for token in range(self.num_vocab)]
         # A text of n bytes has at least n / max_token_bytes tokens.
         self.max_token_bytes = max(len(text.encode()) for text in texts)
@@ -151,6 +155,8 @@ class LlamaModel:
     def close(self) -> None:
         """Free the memory; the model is not to be used any more."""
         self._candidates.close()
+        if self.vision:
+            self.vision.close()
         self._free()
 
     def _free(self) -> None:
@@ -274,10 +280,13 @@ class LlamaModel:
         """Decode a batch of up to MAX_BATCH_TOKENS tokens; False, and nothing done, when the memory has
         no room for them. The logits of a slice that wants them are under the index of its last token in
         the batch. Raises RuntimeError when the model cannot compute."""
-        code = llama_cpp.llama_decode(self._context, self._batch.of(slices))
-        if code not in (0, NO_ROOM):
-            raise RuntimeError(f"llama_decode returned {code}")
-        return bool(code == 0)
+        return is_done(llama_cpp.llama_decode(self._context, self._batch.of(slices)))
+
+    def decode_image(
+        self, seq_id: int, position: int, embedded: Embedded, begin: int, count: int
+    ) -> bool:
+        """The same for some tokens of an image that begins at this position; leaves no logits."""
+        return is_done(decode_embedded(self._context, seq_id, position, embedded, begin, count))
 
     def sampler(
         self,

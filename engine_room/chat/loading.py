@@ -32,6 +32,9 @@ def chat_engine(
     def default() -> ChatFile:
         return catalogue.chat("")
 
+    def eyes_bytes(file: ChatFile) -> int:
+        return file_bytes(file.mmproj) if file.mmproj else 0
+
     def is_default(file: ChatFile) -> bool:
         try:
             return file == default()
@@ -41,12 +44,12 @@ def chat_engine(
     def load(file: ChatFile, should_stop: Callable[[], bool]) -> Loaded:
         chat = Chat(file, settings, all_cores, all_metrics, is_default(file))
         chat.load(should_stop)
-        return Loaded(chat.serve, chat.memory_bytes)
+        return Loaded(chat.serve, chat.memory_bytes + eyes_bytes(file))
 
     def need_of(file: ChatFile) -> int:
         free = free_bytes() - file_bytes(file.path)
         options = model_options(settings, 1, 1, free, is_default(file), file.loading)
-        return needed_bytes(file.path, options)
+        return needed_bytes(file.path, options) + eyes_bytes(file)
 
     return Residents(
         load,

@@ -10,7 +10,7 @@ import jinja2
 
 from engine_room.chat.jinja import compiled, to_json
 from engine_room.chat.tool_format import PLAIN, ToolFormat, format_of, in_plain_words
-from engine_room.chat.turn import ChatTurn, ThinkingMarks
+from engine_room.chat.turn import IMAGE_HERE, ChatTurn, ThinkingMarks
 from engine_room.errors import InvalidRequest
 
 # For models that carry no template: ChatML, the most widely understood one.
@@ -26,6 +26,15 @@ THINKING_MARKS = (
     ThinkingMarks("<think>", "</think>"),
     ThinkingMarks("[THINK]", "[/THINK]"),
     ThinkingMarks("<|START_THINKING|>", "<|END_THINKING|>"),
+)
+# What a template made for other messages may do.
+TEMPLATE_FAILURES = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
 )
 Messages = list[dict[str, Any]]
 
@@ -45,11 +54,12 @@ class Prompt:
     is_thinking: bool = False
 
     def parts(self) -> Iterator[tuple[str, bool]]:
-        """The text in parts, each with whether control tokens are recognised in it. The first is the
-        beginning of the prompt, perhaps empty."""
+        """The text in parts, each with whether control tokens are recognised in it; IMAGE_HERE is a part of
+        its own. The first is the beginning of the prompt, perhaps empty."""
         for number, part in enumerate(re.split(f"[{LITERAL_BEGIN}{LITERAL_END}]", self.text)):
-            if part or number == 0:
-                yield part, number % 2 == 0
+            for at, text in enumerate(re.split(f"({IMAGE_HERE})", part)):
+                if text or number == at == 0:
+                    yield text, number % 2 == 0
 
 
 class PromptTemplate:
@@ -68,6 +78,8 @@ class PromptTemplate:
         texts = sorted(filter(None, control_texts), key=len, reverse=True)
         self._control_text = re.compile("|".join(map(re.escape, texts))) if texts else None
         self._marks = next((marks for marks in THINKING_MARKS if marks.end in source), None)
+        # Some models that see were given templates for contents in parts only, and show no plain text.
+        self._takes_parts = not self._shows(CONTINUE_HERE) and self._shows(_parts(CONTINUE_HERE))
 
     def prompt(self, turn: ChatTurn) -> Prompt:
         """The prompt for a turn. A template that refuses the messages as they are, or does not show the
@@ -116,12 +128,28 @@ class PromptTemplate:
         if tools:
             arguments["tools"] = tools
         if not turn.continue_final_message:
-            return self._template.render(**arguments, messages=messages)
+            return self._template.render(**arguments, messages=self._contents(messages))
         # The final message is found again by a mark at its end: its text may occur in the template too.
         final = messages[-1] | {"content": messages[-1]["content"].rstrip() + CONTINUE_HERE}
         arguments["add_generation_prompt"] = False
-        prompt = self._template.render(**arguments, messages=[*messages[:-1], final])
+        contents = self._contents([*messages[:-1], final])
+        prompt = self._template.render(**arguments, messages=contents)
         return prompt[: prompt.rindex(CONTINUE_HERE)]
+
+    def _contents(self, messages: Messages) -> Messages:
+        if not self._takes_parts:
+            return messages
+        return [message | {"content": _parts(message["content"])} for message in messages]
+
+    def _shows(self, content: Any) -> bool:
+        """Whether a text is in the prompt when it is sent so."""
+        message = {"role": "user", "content": content}
+        try:
+            return CONTINUE_HERE in self._template.render(
+                **self._tokens, messages=[message], add_generation_prompt=True
+            )
+        except (jinja2.TemplateError, *TEMPLATE_FAILURES):
+            return False
 
     def _with_thinking(self, turn: ChatTurn, prompt: Prompt) -> Prompt:
         """The prompt with what the model may think before it answers."""
@@ -150,6 +178,10 @@ class PromptTemplate:
         if isinstance(value, dict):
             return {self._literal(name): self._literal(item) for name, item in value.items()}
         return [self._literal(item) for item in value] if isinstance(value, list) else value
+
+
+def _parts(text: str) -> list[dict[str, str]]:
+    return [{"type": "text", "text": text}]
 
 
 def _shows_tools(text: str, messages: Messages, tools: list[Any]) -> bool:
