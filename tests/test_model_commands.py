@@ -173,10 +173,12 @@ def test_what_cannot_be_fetched_is_said_with_exit_code_1(desk: Desk, name: str, 
 
 def test_a_full_disk_keeps_what_was_fetched_and_says_so(desk: Desk) -> None:
     pytest.importorskip("resource", reason="no limits to files on this system")
+    large = DATA * 12  # several blocks, of which the limit cuts the second
+    desk.hub.repos["me/mine"] = Repo({"mine-Q4_0.gguf": large})
     limited = RUN.replace(
         "commands.run(",
         "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY)); commands.run(",
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, resource.RLIM_INFINITY)); commands.run(",
     )
     command = desk.command("download", "me/mine")
     command[2] = limited
@@ -187,9 +189,11 @@ def test_a_full_disk_keeps_what_was_fetched_and_says_so(desk: Desk) -> None:
     assert "could not be written into" in done.stderr
     assert "what was fetched so far is kept" in done.stderr
     assert "Traceback" not in done.stderr
+    (kept,) = desk.models.rglob("*.part")
+    assert kept.read_bytes() == large[:1_500_000]
     assert desk.run("download", "me/mine")[0] == 0
-    assert (desk.models / "mine-Q4_0.gguf").read_bytes() == DATA
-    assert desk.hub.ranges()[-1] is not None
+    assert (desk.models / "mine-Q4_0.gguf").read_bytes() == large
+    assert desk.hub.ranges()[-1] == "bytes=1500000-"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is another thing there")
