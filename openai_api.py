@@ -64,6 +64,7 @@ from engine_room.downloads import DownloadFrames, DownloadTurn
 from engine_room.embedding_format import embeddings_body, embeddings_turn
 from engine_room.engines import Engines, make_engines
 from engine_room.errors import FileTooLarge
+from engine_room.fetch_on_use import FetchOnUse
 from engine_room.health import health_of
 from engine_room.message_media import fill_media
 from engine_room.metrics import CONTENT_TYPE
@@ -109,7 +110,7 @@ STREAM_READER = "x-stainless-raw-response"
 SPEECH: dict[int | str, Any] = {200: {"content": {each: {} for each in ANSWER_TYPES}}}
 STREAMED: dict[int | str, Any] = {200: {"content": {"text/event-stream": {}}}}
 ERRORS: dict[int | str, Any] = {key: {"model": schemas.ErrorBody} for key in ("4XX", "5XX")}
-v1 = APIRouter(responses=ERRORS)
+v1 = APIRouter(responses=ERRORS, route_class=FetchOnUse)
 silly = APIRouter(tags=["sillytavern"], responses=ERRORS)
 ours = APIRouter(tags=["server"])
 # ------------------------------------------------------------------ audio
@@ -337,10 +338,9 @@ async def detokenize(
 async def create_embeddings(request: Request, held: Held, body: EmbeddingsRequest) -> Response:
     """Turn texts into vectors: near ones for texts that mean the same."""
     turn = embeddings_turn(body, held.catalogue.embedding(body.model))
-    stream = await streams.open_stream(request, held.embeddings, turn)
-    await stream.collect()
+    vectors = await streams.result_of(request, held.embeddings, turn)
     # Off the loop: thousands of vectors take a second.
-    content = await asyncio.to_thread(embeddings_body, turn, stream.result)
+    content = await asyncio.to_thread(embeddings_body, turn, vectors)
     return Response(content, media_type="application/json")
 
 

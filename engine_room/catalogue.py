@@ -152,8 +152,10 @@ class Catalogue:
 
     def _not_here(self, name: str, kind: Kind, known: list[str]) -> ModelNotFound:
         offer = self._offers.find(name)
-        is_offered = offer is not None and offer.kind == kind
-        return ModelNotFound(name, known, f"{FETCH} {name}" if is_offered else "")
+        if offer is None or offer.kind != kind:
+            return ModelNotFound(name, known)
+        answers = offer.id if offer.id.lower() == name.lower() else ""
+        return ModelNotFound(name, known, f"{FETCH} {offer.id}", answers)
 
     def _default(self, files: list[ChatFile]) -> ChatFile:
         found = _by_name(self._default_name or BUNDLED_ID, files)
@@ -183,8 +185,10 @@ class Catalogue:
                 f"one of: {', '.join(file.id for file in files)}" if files else self._no_embedding()
             )
             raise WrongModel(name, "is a chat model and makes no embeddings", mend)
-        if name and lower not in EMBEDDING_NAMES and files:
-            raise self._not_here(name, "embedding", [file.id for file in files])
+        if name and lower not in EMBEDDING_NAMES:
+            error = self._not_here(name, "embedding", [file.id for file in files] or ["none"])
+            if files or error.offer:
+                raise error
         return self._default_embedding(files)
 
     def _default_embedding(self, files: list[EmbeddingFile]) -> EmbeddingFile:

@@ -168,16 +168,20 @@ class NotFound(ApiError):
 
 
 class ModelNotFound(NotFound):
-    """No model of this name for this purpose."""
+    """No model of this name for this purpose; `offer` is the name of one that can be fetched and would then
+    answer to it."""
 
     code = "model_not_found"
 
-    def __init__(self, model: str, known: Iterable[str], fetch_with: str = "") -> None:
+    def __init__(
+        self, model: str, known: Iterable[str], fetch_with: str = "", offer: str = ""
+    ) -> None:
         fetch = f" It can be fetched with: {fetch_with}" if fetch_with else ""
         super().__init__(
             f"The model {quoted(model)} does not exist here; there are: {', '.join(known)}.{fetch}",
             param="model",
         )
+        self.offer = offer
 
 
 class RepositoryNotFound(NotFound):

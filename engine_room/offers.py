@@ -46,6 +46,7 @@ class Offer(BaseModel):
     repository: Annotated[str, Field(pattern=r"^[\w.\-]+/[\w.\-]+$")]
     files: Annotated[list[str], Field(min_length=1)]
     folder: Name | None = None
+    also: list[Name] = Field(default_factory=list)
     revision: str = "main"
     sha256: dict[str, Sha256] = Field(default_factory=dict)
     licence: str = ""
@@ -94,7 +95,10 @@ class Offers:
         its size will do."""
         wanted, offers = name.lower(), self.all()
         for offer in offers:
-            if offer.id.lower() in (wanted, f"faster-whisper-{wanted}"):
+            if wanted in map(str.lower, offer.also) or offer.id.lower() in (
+                wanted,
+                f"faster-whisper-{wanted}",
+            ):
                 return offer
         begun = [
             offer for offer in offers if offer.id.lower().startswith((f"{wanted}-", f"{wanted}."))

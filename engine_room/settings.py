@@ -97,6 +97,11 @@ class Settings(BaseSettings):
     )
 
     models_dir: Folder = Field(Path("models"), description="folder of the model files")
+    fetch_models: Literal["ask", "on_use"] = Field(
+        "ask",
+        description="what a request does that names a model which is offered (`models list`) and not here: "
+        "`ask` (an error with the command that fetches it), `on_use` (fetch it, then answer)",
+    )
     voice_clones_dir: Folder = Field(Path("voice_clones"), description="folder of the voice clips")
     audio_dir: Folder = Field(Path("audio"), description="folder of the kept speech")
 

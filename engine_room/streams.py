@@ -8,14 +8,16 @@ honest HTTP error.
 import asyncio
 import json
 import logging
+import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import aclosing
 from typing import Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.requests import Request
-from starlette.responses import StreamingResponse
+from starlette.responses import Response, StreamingResponse
 
 from engine_room.errors import ApiError, ClientGone
 from engine_room.jobs import Answering, Deliver, Done, Event, Failed, Job
@@ -24,6 +26,8 @@ log = logging.getLogger(__name__)
 PING_S = 10
 # A stream that has said nothing for this long starts with pings; until then a failure is an HTTP error.
 FIRST_EVENT_PATIENCE_S = 10
+COMMENT_EVERY_S = 5
+DONE = b"data: [DONE]\n\n"
 Turn = TypeVar("Turn")
 
 
@@ -190,10 +194,46 @@ def sse(stream: Stream, frames: Frames, stop_timeout_s: float) -> EventSourceRes
             yield _data(error.body())
         finally:
             stream.close()
-        yield b"data: [DONE]\n\n"
+        yield DONE
 
+    return _event_stream(events(), stop_timeout_s)
+
+
+def sse_after(
+    stream: Stream,
+    comment: Callable[[Any], str],
+    answer: Callable[[], Awaitable[Response]],
+    stop_timeout_s: float,
+) -> EventSourceResponse:
+    """An event stream that tells in comments how another job comes on, one now and then, and then is the
+    event stream that `answer` gives."""
+
+    async def events() -> AsyncIterator[bytes]:
+        told_at = float(-COMMENT_EVERY_S)
+        try:
+            async for item in stream:
+                if time.monotonic() - told_at >= COMMENT_EVERY_S:
+                    told_at = time.monotonic()
+                    yield f": {comment(item)}\n\n".encode()
+            stream.close()
+            answered = await answer()
+            assert isinstance(answered, EventSourceResponse)
+            blocks: Any = answered.body_iterator
+            async with aclosing(blocks):
+                async for block in blocks:
+                    yield block
+        except ApiError as error:
+            yield _data(error.body())
+            yield DONE
+        finally:
+            stream.close()
+
+    return _event_stream(events(), stop_timeout_s)
+
+
+def _event_stream(events: AsyncIterator[bytes], stop_timeout_s: float) -> EventSourceResponse:
     return EventSourceResponse(
-        events(),
+        events,
         ping=PING_S,
         sep="\n",
         ping_message_factory=lambda: ServerSentEvent(comment="ping", sep="\n"),

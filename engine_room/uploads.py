@@ -61,7 +61,9 @@ async def upload_of(request: Request) -> Upload:
         hint = "" if file is None else ": it came as text; give its part of the form a filename"
         raise InvalidRequest(f"file: an uploaded audio file is required{hint}.", param="file")
     fields = fields_in(form.multi_items())
-    return Upload(schemas.TranscriptionRequest.model_validate(fields), await file.read())
+    data = await file.read()
+    await file.seek(0)  # who fetches a model first is read a second time
+    return Upload(schemas.TranscriptionRequest.model_validate(fields), data)
 
 
 def fields_in(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:

@@ -10,8 +10,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine_room.errors import ModelNotFound, NotFound, Unavailable
+from engine_room.errors import ModelNotFound, NotFound, Unavailable, quoted
 from engine_room.folders import modified_at
+from engine_room.offers import Offers
 from engine_room.packages import FETCH, PIP, REINSTALL, package_dir
 
 BUNDLED = "faster-whisper-base"
@@ -23,6 +24,8 @@ SIZES = (
     "large-v3-turbo turbo distil-small.en distil-medium.en distil-large-v2 distil-large-v3 "
     "distil-large-v3.5"
 ).split()
+# What the two names stand for that OpenAI moves on from time to time.
+NOW = {"large": "large-v3", "turbo": "large-v3-turbo"}
 # What stands before a size in the names of folders and repositories.
 MAKER = re.compile(r"^(?:[^/]+/)?(?:faster[-_])?(?:whisper[-_])?(?=.)")
 FILES = ("model.bin", "config.json")
@@ -53,6 +56,7 @@ class WhisperModels:
 
     def __init__(self, models_dir: Path, default_name: str = "") -> None:
         self._models_dir = models_dir
+        self._offers = Offers(models_dir)
         self._default_name = default_name
 
     @property
@@ -78,15 +82,19 @@ class WhisperModels:
         folders = self.folders()
         if found := _by_name(name, folders):
             return found
+        known = [*NAMES, *(folder.id for folder in folders)]
+        offer = self._offers.find(f"faster-whisper-{_size(name)}")
+        if offer and _size(offer.id) == _size(name):
+            raise ModelNotFound(name, known, f"{FETCH} {offer.id}", offer.id)
         if _size(name) in SIZES:
             raise NotFound(
-                f"The transcription model {name!r} is not here: run {FETCH} {_size(name)}, or put "
-                f"the folder of faster-whisper-{_size(name)} (model.bin and the files beside it) into "
+                f"The transcription model {quoted(name)} is not here: put the folder of "
+                f"faster-whisper-{_size(name)} (model.bin and the files beside it) into "
                 f"{self._models_dir}.",
                 param="model",
                 code=ModelNotFound.code,
             )
-        raise ModelNotFound(name, [*NAMES, *(folder.id for folder in folders)])
+        raise ModelNotFound(name, known)
 
     def _default(self) -> WhisperFolder:
         if not self._default_name:
@@ -133,8 +141,9 @@ def _is_whisper(path: Path) -> bool:
 
 
 def _size(name: str) -> str:
-    """`Systran/faster-whisper-large-v3` is large-v3."""
-    return MAKER.sub("", name.lower())
+    """`Systran/faster-whisper-large-v3` is large-v3, and so is `large`."""
+    size = MAKER.sub("", name.lower())
+    return NOW.get(size, size)
 
 
 def _by_name(name: str, folders: list[WhisperFolder]) -> WhisperFolder | None:

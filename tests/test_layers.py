@@ -140,6 +140,7 @@ FLOORS = [
         "app",
         "commands",
         "downloads",
+        "fetch_on_use",
         "model_commands",
         "streams",
         "door",
@@ -239,6 +240,8 @@ NEIGHBOURS = {
     ("speech_output", "encoding"),
     ("spoken", "encoding"),
     ("fetch_plan", "hub"),
+    ("fetch_on_use", "downloads"),
+    ("fetch_on_use", "streams"),
     ("fetching", "fetch_plan"),
     ("fetching", "hub"),
     ("fetching", "installed"),
@@ -298,9 +301,9 @@ NEIGHBOURS = {
 }
 # Who may import a library, where that is not everybody.
 OWNERS = {
-    "fastapi": {"app", "openai_api"},
+    "fastapi": {"app", "fetch_on_use", "openai_api"},
     "fastapi_offline": {"app"},
-    "starlette": {"app", "message_media", "streams", "uploads"},
+    "starlette": {"app", "fetch_on_use", "message_media", "streams", "uploads"},
     "sse_starlette": {"streams"},
     "uvicorn": {"server"},
     "prometheus_client": {"metrics"},

@@ -55,12 +55,15 @@ def test_no_name_is_offered_twice_and_the_listed_ones_are_offered() -> None:
 
 def test_an_offer_is_found_by_its_id_a_beginning_that_only_it_has_and_a_size() -> None:
     offers = Offers(Path("nowhere"))
-    found = {name: offers.find(name) for name in ("Nomic-Embed-Text", "large-v3", "XTTS_v2")}
+    found = {
+        name: offers.find(name) for name in ("Nomic-Embed-Text", "large-v3", "XTTS_v2", "Turbo")
+    }
     ids = {name: offer.id if offer else None for name, offer in found.items()}
     assert ids == {
         "Nomic-Embed-Text": "nomic-embed-text-v1.5",
         "large-v3": "faster-whisper-large-v3",
         "XTTS_v2": "xtts_v2",
+        "Turbo": "faster-whisper-large-v3-turbo",
     }
     for name in ("qwen2.5", "qwen", "", "nothing"):  # several begin so, or none
         assert offers.find(name) is None

@@ -66,9 +66,21 @@ def test_a_folder_of_any_name_is_a_model_if_its_files_are(models: Path) -> None:
 
 
 def test_a_size_that_is_not_here_is_said_with_what_to_do(models: Path) -> None:
-    with pytest.raises(NotFound, match=r"faster-whisper-small.*into .*models") as caught:
-        WhisperModels(models).find("small")
+    for name in ("small", "whisper-small", "Systran/faster-whisper-small"):
+        with pytest.raises(ModelNotFound, match=r"download faster-whisper-small$") as offered:
+            WhisperModels(models).find(name)
+        assert offered.value.offer == "faster-whisper-small"
+    with pytest.raises(NotFound, match=r"faster-whisper-large-v1.*into .*models") as caught:
+        WhisperModels(models).find("large-v1")
     assert caught.value.code == "model_not_found"
+
+
+def test_large_and_turbo_stand_for_the_newest(models: Path) -> None:
+    large, turbo = (
+        add(models, f"faster-whisper-{size}") for size in ("large-v3", "large-v3-turbo")
+    )
+    assert WhisperModels(models).find("large").path == large
+    assert WhisperModels(models).find("whisper-turbo").path == turbo
 
 
 def test_a_name_of_nothing_is_refused_with_those_there_are(models: Path) -> None:
