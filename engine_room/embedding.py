@@ -118,7 +118,7 @@ class Embeddings:
             num_open = len(self._jobs) + len(self._readings)
             self._jobs += inbox.take(MAX_OPEN - num_open, self._is_idle, self._patience_s)
             if self._is_idle and self._patience_s == 0:
-                log.info("the embedding model is out of memory: nobody asked for it")
+                log.info("embedding model unloaded: nobody asked for it")
                 self._unload()
             try:
                 self.step()

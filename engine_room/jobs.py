@@ -226,7 +226,7 @@ def serially(
             for job in jobs:
                 job.has_begun = True
                 inbox.end(job, _last_event(answer, job))
-            if not jobs:
+            if not jobs and not inbox.closed:
                 when_idle()
 
     return serve

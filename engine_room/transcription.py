@@ -75,7 +75,7 @@ class Transcription:
     def unload(self) -> None:
         """Free the memory of all; each is loaded again when it is asked for."""
         if self._loaded:
-            log.info("%s out of memory: nobody asked for it", ", ".join(self._in_memory))
+            log.info("%s unloaded: nobody asked for it", ", ".join(self._in_memory))
         self._loaded.clear()
         self._in_memory.clear()
 

@@ -187,7 +187,7 @@ class Residents:
             with self._changed:
                 self._residents.remove(gone)
                 self._changed.notify_all()
-            log.info("chat model %s is out of memory", gone.file.id)
+            log.info("chat model %s unloaded", gone.file.id)
 
     def _arrange(self) -> Resident | None:
         """Do what can be done now, and set when to look again; a resident that is to be ended, if any."""
