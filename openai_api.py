@@ -15,6 +15,8 @@
     POST /v1/detokenize                 tokens to text
     POST /v1/embeddings                 vectors of texts, by an embedding model in models/
     GET  /v1/models                     the chat models; every model with ?type=all
+    POST /v1/models/load                a chat model had in memory before it is asked for
+    POST /v1/models/unload              a chat model's memory freed
     POST /v1/models/download            a model fetched from the hub, with its progress
     GET  /v1/models/downloads           the downloads
     DELETE /v1/models/downloads/{download_id}   a download stopped
@@ -35,7 +37,6 @@ Each `/v1` route answers without the `/v1` too. Limits (all settings): uploads o
 """
 
 import asyncio
-import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -57,34 +58,34 @@ from engine_room.app import bare_app
 from engine_room.chat import completion
 from engine_room.chat import format as chat_format
 from engine_room.chat.answer import ChatAnswer
-from engine_room.chat.turn import DetokenizeTurn, GenerationTurn
+from engine_room.chat.turn import DetokenizeTurn, GenerationTurn, LoadTurn
 from engine_room.clone_store import NewVoice
 from engine_room.downloads import DownloadFrames, DownloadTurn
 from engine_room.embedding_format import embeddings_body, embeddings_turn
-from engine_room.encoding import FORMATS
 from engine_room.engines import Engines, make_engines
 from engine_room.errors import FileTooLarge
 from engine_room.fetch_on_use import FetchOnUse
 from engine_room.health import health_of
-from engine_room.installed import remove
+from engine_room.message_media import fill_media
 from engine_room.metrics import CONTENT_TYPE
 from engine_room.schemas_embeddings import EmbeddingList, EmbeddingsRequest
-from engine_room.schemas_models import Download, DownloadList, DownloadRequest, ModelDeleted
+from engine_room.schemas_models import (
+    Download,
+    DownloadList,
+    DownloadRequest,
+    LoadRequest,
+    ModelDeleted,
+    UnloadRequest,
+)
 from engine_room.server import listen_or_exit, serve, settings_of_command_line
 from engine_room.settings import Settings
 from engine_room.speaking import is_sse
 from engine_room.speech_format import SpeechFrames, captioned
+from engine_room.speech_output import ANSWER_TYPES
 from engine_room.transcribing import is_streamed, transcription_answer, transcription_turn
 from engine_room.transcription_format import TranscriptionFrames
 from engine_room.transcription_turn import Task
 from engine_room.uploads import Upload, new_voice_of, upload_of
-
-# How long OpenMP's threads spin before they sleep. Chat tokens/s on two cores, alone and beside two busy
-# programs: spinning as by default 165 and 13, this 155 and 31, not at all 50 and 75. Read when the OpenMP
-# library loads.
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-# The same for Intel's OpenMP, in milliseconds; CTranslate2 brings that on Windows, GNU's on Linux.
-os.environ.setdefault("KMP_BLOCKTIME", "1")
 
 
 @asynccontextmanager
@@ -106,10 +107,7 @@ Held = Annotated[Engines, Depends(engines_of)]
 AnyAnswer = ChatAnswer | completion.CompletionAnswer
 # Where the official client is asked for a stream, it says so.
 STREAM_READER = "x-stainless-raw-response"
-AUDIO_TYPES = [form.media_type.format(rate_hz=24_000) for form in FORMATS.values()]
-AUDIO_ANSWER: dict[str, Any] = {
-    "content": {each: {} for each in (*AUDIO_TYPES, "text/event-stream", "application/json")}
-}
+SPEECH: dict[int | str, Any] = {200: {"content": {each: {} for each in ANSWER_TYPES}}}
 STREAMED: dict[int | str, Any] = {200: {"content": {"text/event-stream": {}}}}
 ERRORS: dict[int | str, Any] = {key: {"model": schemas.ErrorBody} for key in ("4XX", "5XX")}
 v1 = APIRouter(responses=ERRORS, route_class=FetchOnUse)
@@ -118,7 +116,7 @@ ours = APIRouter(tags=["server"])
 # ------------------------------------------------------------------ audio
 
 
-@v1.post("/audio/speech", tags=["audio"], response_class=Response, responses={200: AUDIO_ANSWER})
+@v1.post("/audio/speech", tags=["audio"], response_class=Response, responses=SPEECH)
 async def create_speech(request: Request, held: Held, body: schemas.SpeechRequest) -> Response:
     """Speak a text: a whole file, or with `stream` while it is being made."""
     # Off the loop: among ten thousand voices one is found in 50 ms.
@@ -138,16 +136,7 @@ async def create_speech(request: Request, held: Held, body: schemas.SpeechReques
 
 
 Recording = Annotated[Upload, Depends(upload_of)]
-TRANSCRIPTION: dict[str, Any] = {
-    "tags": ["audio"],
-    "openapi_extra": schemas.transcription_body(),
-    "responses": {
-        200: {
-            "model": schemas.Transcription,
-            "content": {"text/plain": {}, "text/event-stream": {}},
-        }
-    },
-}
+TRANSCRIPTION = schemas.transcription_route()
 
 
 @v1.post("/audio/transcriptions", **TRANSCRIPTION)
@@ -283,9 +272,9 @@ async def create_chat_completion(
 ) -> Response:
     """Continue a conversation, whole or, with `stream`, as server-sent chunks."""
     file = held.catalogue.chat(body.model)
+    await fill_media(request, held, body, file)
     arguments = (body, file, held.settings.chat_max_tokens)
-    has_schemas = body.grammar or body.response_format or body.tools or body.functions
-    if has_schemas:  # off the loop: a large one takes a while
+    if chat_format.takes_long(body):  # off the loop
         turn = await asyncio.to_thread(chat_format.turn_from, *arguments)
     else:
         turn = chat_format.turn_from(*arguments)
@@ -349,10 +338,9 @@ async def detokenize(
 async def create_embeddings(request: Request, held: Held, body: EmbeddingsRequest) -> Response:
     """Turn texts into vectors: near ones for texts that mean the same."""
     turn = embeddings_turn(body, held.catalogue.embedding(body.model))
-    stream = await streams.open_stream(request, held.embeddings, turn)
-    await stream.collect()
+    vectors = await streams.result_of(request, held.embeddings, turn)
     # Off the loop: thousands of vectors take a second.
-    content = await asyncio.to_thread(embeddings_body, turn, stream.result)
+    content = await asyncio.to_thread(embeddings_body, turn, vectors)
     return Response(content, media_type="application/json")
 
 
@@ -364,7 +352,24 @@ async def create_embeddings(request: Request, held: Held, body: EmbeddingsReques
 def list_models(held: Held, type: Literal["chat", "all"] = "chat") -> schemas.ModelList:
     """The models for chat; with `?type=all` those for embeddings, speech and transcription too."""
     catalogue = held.catalogue
-    return schemas.ModelList(data=catalogue.everything() if type == "all" else catalogue.listed())
+    models = catalogue.everything() if type == "all" else catalogue.listed()
+    return schemas.ModelList(data=held.with_status(models))
+
+
+@v1.post("/models/load", tags=["models"], response_model=schemas.Model)
+async def load_model(request: Request, held: Held, body: LoadRequest) -> schemas.Model:
+    """Have a chat model in memory; answered when it is there."""
+    turn = LoadTurn(file=held.catalogue.chat(body.model), keep_alive_s=body.keep_alive)
+    await streams.result_of(request, held.chat, turn)
+    return held.with_status([held.catalogue.find(turn.file.id)])[0]
+
+
+@v1.post("/models/unload", tags=["models"])
+def unload_model(held: Held, body: UnloadRequest) -> schemas.Model:
+    """Free a chat model's memory; 409 while it answers. It is loaded again when it is asked for."""
+    model_id = held.catalogue.chat(body.model).id
+    held.chat.unload(model_id)
+    return held.with_status([held.catalogue.find(model_id)])[0]
 
 
 @v1.post("/models/download", tags=["models"], response_model=Download, responses=STREAMED)
@@ -393,14 +398,13 @@ def stop_download(held: Held, download_id: str) -> Download:
 @v1.delete("/models/{model_id:path}", tags=["models"])
 def delete_model(held: Held, model_id: str) -> ModelDeleted:
     """Delete a model's files, by its own id. Those that came with the install stay."""
-    gone = remove(model_id, held.catalogue, held.settings.models_dir)
-    return ModelDeleted(id=gone.id)
+    return ModelDeleted(id=held.delete_model(model_id))
 
 
 @v1.get("/models/{model_id:path}", tags=["models"], response_model=schemas.Model)
 def get_model(held: Held, model_id: Annotated[str, Path(examples=["gpt-4"])]) -> schemas.Model:
     """One model, by any name that would answer."""
-    return held.catalogue.find(model_id)
+    return held.with_status([held.catalogue.find(model_id)])[0]
 
 
 # ------------------------------------------------------------------ our own

@@ -1,11 +1,14 @@
-"""Models on their way: how fast one is fetched, and the memory that takes.
+"""Models on their way: how fast one is fetched, comes into memory and goes, and the memory that takes.
 
     .venv/bin/python -m bench.models download [--runs 3] [--mb 1000] [--folder DIR]
+    .venv/bin/python -m bench.models memory [--runs 3]
 
 download: one file from a hub on this machine, by our Fetcher and by curl in turn, each in a process of its
 own, the first of a round another one each time. Ours checks the hash and has the file on the disk when it is
 done; curl does neither, so the time of syncing its file is told beside it. Printed are medians, and of each
 round's rate, to curl's, the median, the lowest and the highest.
+
+memory: see `bench.models_in_memory`.
 """
 
 import argparse
@@ -27,6 +30,7 @@ from pathlib import Path
 import psutil
 
 from bench.clients import PROJECT_DIR, program
+from bench.models_in_memory import in_memory
 from engine_room.fetch_plan import plan_for
 from engine_room.fetching import Fetcher, Progress
 from engine_room.hub import Hub
@@ -134,6 +138,7 @@ def main() -> None:
     part.add_argument("--mb", type=int, default=1000)
     part.add_argument("--folder", type=Path, help="where to; a temporary folder's place by default")
     part.set_defaults(run=download)
+    parts.add_parser("memory", help=in_memory.__doc__).set_defaults(run=in_memory)
     for part in parts.choices.values():
         part.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()

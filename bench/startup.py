@@ -78,12 +78,12 @@ class Server:
 
 
 @contextmanager
-def fresh_server(models_dir: Path) -> Iterator[Server]:
+def fresh_server(models_dir: Path, *more_flags: str) -> Iterator[Server]:
     """A server on a free port with data folders of its own, but for the models."""
     with tempfile.TemporaryDirectory() as folder:
         port = _free_port()
         flags = [f"--port={port}", f"--models-dir={models_dir}", f"--audio-dir={folder}"]
-        flags += ["--audio-keep-files=0"]  # speech is made each time
+        flags += ["--audio-keep-files=0", *more_flags]  # speech is made each time
         started = time.perf_counter()
         process = subprocess.Popen(
             [sys.executable, "openai_api.py", *flags],

@@ -7,8 +7,8 @@ from typing import Any
 
 from bench.clients import story
 from engine_room.catalogue import BUNDLED_ID, Catalogue
-from engine_room.chat.engine import chat_engine
 from engine_room.chat.format import turn_from
+from engine_room.chat.loading import chat_engine
 from engine_room.chat.turn import ChatResult
 from engine_room.cores import Cores
 from engine_room.jobs import Done, Failed

@@ -6,20 +6,29 @@ Loads nothing.
 """
 
 import contextlib
-import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from engine_room import whisper_models
-from engine_room.errors import ModelNotFound, NotFound, Unavailable, WrongModel
+from engine_room.errors import (
+    AmbiguousModel,
+    ModelNotFound,
+    NotFound,
+    Unavailable,
+    WrongModel,
+)
 from engine_room.folders import files_in, modified_at
-from engine_room.gguf import Kind, kind_of
+from engine_room.gguf import LATER_PART, QUANT_SUFFIX, Kind, kind_of
 from engine_room.jobs import Status
+from engine_room.model_settings import Defaults, Loading, ModelSettings, Settled, plain_name
 from engine_room.offers import Offers
 from engine_room.packages import FETCH, REINSTALL, package_dir
+from engine_room.projectors import is_projector, projectors_of
 from engine_room.schemas import AudioModel, Model
 from engine_room.settings import Settings
+from engine_room.standard_voices import SPEECH_ROOT
 from engine_room.whisper_models import WhisperModels
 from engine_room.xtts.folder import xtts_folders
 from engine_room.xtts.readiness import standard_folder
@@ -44,20 +53,21 @@ OTHER_NAMES = (
 )
 # These answer by the one embedding model there is, or by the one chosen.
 EMBEDDING_NAMES = ("text-embedding-3-small", "text-embedding-3-large", "text-embedding-ada-002")
-SPEECH_ROOT = "hibari-tts"
 SPEECH_NAMES = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
-# What may follow a model's name in its file's name: the quantisation, or a split file's number.
-QUANT_SUFFIX = re.compile(r"[.\-_](?:(?:ud-)?i?q\d|b?f16|fp16|f32|fp32|mxfp4|00001-of-)")
-LATER_SPLIT = re.compile(r"-(?!00001)\d{5}-of-\d{5}$")
 ModelType = Literal["chat", "embedding", "speech", "transcription"]
 
 
 @dataclass(frozen=True, slots=True)
 class ChatFile:
-    """A chat model that is there: its id, and its GGUF file."""
+    """A chat model that is there: its id, its GGUF file, that of the projector it sees with, and what is set
+    for it. Equal are those that are one model in memory."""
 
     id: str
     path: Path
+    mmproj: Path | None = None
+    loading: Loading = field(default_factory=Loading)
+    defaults: Defaults = field(default_factory=Defaults, compare=False)
+    aliases: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +82,7 @@ File = TypeVar("File", ChatFile, EmbeddingFile)
 
 
 class Catalogue:
-    """The models of one server. Thread-safe: it remembers nothing."""
+    """The models of one server. Thread-safe: it remembers nothing but what is set for them."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -80,29 +90,56 @@ class Catalogue:
         self._default_name = settings.chat_model
         self._embedding_name = settings.embedding_model
         self._offers = Offers(settings.models_dir)
+        self._model_settings = ModelSettings(settings)
         self.whisper = WhisperModels(settings.models_dir, settings.transcription_model)
 
     def chat_files(self) -> list[ChatFile]:
-        """The chat models whose files are there, those of `models/` first."""
-        files = [ChatFile(path.stem, path) for path in self._ggufs("chat")]
+        """The chat models whose files are there, those of `models/` first. What is set for them is left out
+        while anything is wrong with it."""
+        return self._settled()[0]
+
+    def _settled(self) -> tuple[list[ChatFile], Settled]:
+        paths = self._ggufs("chat")
+        projectors = projectors_of(paths, files_in(self._models_dir, (".gguf",)))
+        files = [ChatFile(path.stem, path, projectors.get(path)) for path in paths]
         folder = package_dir(BUNDLED_PACKAGE)
         if folder and all(file.id.lower() != BUNDLED_ID for file in files):
             files.append(ChatFile(BUNDLED_ID, folder / BUNDLED_FILE))
-        return files
+        settled = self._model_settings.settled([file.id for file in files], self._other_names)
+        return [_with_settings(file, settled) for file in files], settled
+
+    def _other_names(self) -> list[str]:
+        """The names that are not for chat."""
+        names = [*EMBEDDING_NAMES, *SPEECH_NAMES, *whisper_models.NAMES]
+        return names + [file.id for file in self.embedding_files()]
+
+    def settings_problems(self) -> Sequence[str]:
+        """What is wrong with the settings of the models."""
+        return self._settled()[1].problems
+
+    def chat_status(self, engine: Status) -> Status:
+        """How chat is: as its engine; while the settings of the models are wrong, unavailable."""
+        try:
+            self._settled()[1].check()
+        except Unavailable as error:
+            return Status("unavailable", error.reason, error.mend)
+        return engine
 
     def _ggufs(self, kind: Kind) -> list[Path]:
         return [
             path
             for path in files_in(self._models_dir, (".gguf",))
-            if not LATER_SPLIT.search(path.stem)
-            and not path.name.startswith("mmproj")
-            and kind_of(path) == kind
+            if not LATER_PART.search(path.stem) and not is_projector(path) and kind_of(path) == kind
         ]
 
     def chat(self, name: str) -> ChatFile:
-        """The model that answers for a name. Raises ModelNotFound, WrongModel; Unavailable without any
-        model."""
-        files = self.chat_files()
+        """The model that answers for a name. Raises ModelNotFound, AmbiguousModel, WrongModel; Unavailable
+        without any model, and while the settings of the models are wrong."""
+        files, settled = self._settled()
+        settled.check()
+        return self._answering(name, files)
+
+    def _answering(self, name: str, files: list[ChatFile]) -> ChatFile:
         found = _by_name(name, files) if name else None
         if found:
             return found
@@ -188,10 +225,10 @@ class Catalogue:
         return Status("unavailable", "There is no embedding model.", self._no_embedding())
 
     def listed(self) -> list[Model]:
-        """What `/v1/models` shows: the chat models that are there, and the names that always answer."""
+        """What `/v1/models` shows: the chat models that are there, their aliases, and the names that always
+        answer."""
         files = self.chat_files()
-        entries = [_entry(file.id, file.id, "chat", file.path) for file in files]
-        return entries + self._named(LISTED_NAMES, files)
+        return _chat_entries(files) + self._named(LISTED_NAMES, files)
 
     def everything(self) -> list[Model]:
         """The listed models, the other names that answer, and those for all else than chat."""
@@ -204,13 +241,14 @@ class Catalogue:
         ]
 
     def _named(self, names: tuple[str, ...], files: list[ChatFile]) -> list[Model]:
-        own_ids = {file.id.lower() for file in files}
+        own = {model.id.lower() for model in _chat_entries(files)}
         entries = []
         for name in names:
-            if name not in own_ids:
-                with contextlib.suppress(Unavailable):  # no default: names with a file still answer
+            if name not in own:
+                # No default, or nothing answers: names with a file still do.
+                with contextlib.suppress(Unavailable, AmbiguousModel):
                     file = self.chat(name)
-                    entries.append(_entry(name, file.id, "chat", file.path))
+                    entries.append(_chat_entry(name, file))
         return entries
 
     def _embeddings(self) -> list[Model]:
@@ -237,6 +275,7 @@ class Catalogue:
                 owned_by="local",
                 root=folder.id,
                 type="transcription",
+                input_modalities=["audio"],
             )
             for name, folder in named
         ]
@@ -249,8 +288,7 @@ class Catalogue:
         # A name for one of the files, such as one without its quantisation.
         if embedding := _by_name(name, self.embedding_files()):
             return _entry(name, embedding.id, "embedding", embedding.path)
-        file = self.chat(name)
-        return _entry(name, file.id, "chat", file.path)
+        return _chat_entry(name, self.chat(name))
 
     def speech_models(self) -> list[AudioModel]:
         """The speech models, as `/v1/audio/models` lists them."""
@@ -269,15 +307,46 @@ class Catalogue:
 
 
 def _by_name(name: str, files: list[File]) -> File | None:
-    """The file of this id (with or without `.gguf`), or the first one that quantises such a model."""
-    wanted = name.lower().removesuffix(".gguf")
-    exact = (file for file in files if file.id.lower() == wanted)
+    """The file of this id (with or without `.gguf`), that of this alias, or the first one that quantises
+    such a model. Raises AmbiguousModel where ids that differ in case only may be meant."""
+    wanted = plain_name(name)
+    exact = [file for file in files if file.path.name == name]
+    exact = exact or [file for file in files if file.id == name]
+    exact = exact or [file for file in files if file.id.lower() == wanted]
+    if len(exact) > 1:
+        raise AmbiguousModel(name, [file.path.name for file in exact])
+    named = (
+        file
+        for file in files
+        if isinstance(file, ChatFile) and wanted in map(plain_name, file.aliases)
+    )
     quantised = (
         file
         for file in files
         if file.id.lower().startswith(wanted) and QUANT_SUFFIX.match(file.id.lower(), len(wanted))
     )
-    return next(exact, None) or next(quantised, None)
+    return exact[0] if exact else next(named, None) or next(quantised, None)
+
+
+def _with_settings(file: ChatFile, settled: Settled) -> ChatFile:
+    chosen = settled.by_id.get(file.id)
+    if chosen is None:
+        return file
+    return replace(file, loading=chosen.loading, defaults=chosen.defaults, aliases=chosen.aliases)
+
+
+def _chat_entries(files: list[ChatFile]) -> list[Model]:
+    """The files by their ids, then by their aliases. Of two files with one id the first: neither answers."""
+    entries = {file.id: _chat_entry(file.id, file) for file in reversed(files)}
+    named = [_chat_entry(name, file) for file in files for name in file.aliases]
+    return [*reversed(entries.values()), *named]
+
+
+def _chat_entry(name: str, file: ChatFile) -> Model:
+    entry = _entry(name, file.id, "chat", file.path)
+    return (
+        entry.model_copy(update={"input_modalities": ["text", "image"]}) if file.mmproj else entry
+    )
 
 
 def _entry(name: str, root: str, type_: ModelType, path: Path) -> Model:

@@ -7,6 +7,7 @@ ones are done, and loads that in its place.
 """
 
 import logging
+import math
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -34,12 +35,15 @@ def embedding_engine(
 ) -> Engine[EmbeddingTurn]:
     """The engine, not yet open. It is ready without a model: that is loaded at the first turn."""
 
+    in_memory: set[str] = set()
+
     def load() -> Serve[EmbeddingTurn]:
         from engine_room import embedding_llama  # noqa: F401  late; said now if it is missing
 
-        return Embeddings(cores, metrics).serve
+        keep_alive_s = settings.embedding_unload_after_s or math.inf
+        return Embeddings(cores, metrics, keep_alive_s, in_memory).serve
 
-    return Engine("embeddings", load, settings.max_queued)
+    return Engine("embeddings", load, settings.max_queued, in_memory=in_memory)
 
 
 @dataclass(slots=True)
@@ -67,9 +71,19 @@ class Reading:
 class Embeddings:
     """The model in memory, and the turns it works at. Belongs to the engine's thread."""
 
-    def __init__(self, cores: Cores | None = None, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self,
+        cores: Cores | None = None,
+        metrics: Metrics | None = None,
+        keep_alive_s: float = math.inf,
+        in_memory: set[str] | None = None,
+    ) -> None:
+        """A model goes when nobody asked for it for `keep_alive_s`; its id is `in_memory` until then."""
         self._cores = cores or Cores()
         self._metrics = metrics or Metrics()
+        self._keep_alive_s = self._usual_keep_alive_s = keep_alive_s
+        self._in_memory = set() if in_memory is None else in_memory
+        self._used_at = 0.0  # time.monotonic(), as it is with one
         self._file: EmbeddingFile | None = None
         self._model: EmbeddingModel
         self._inbox: Inbox[EmbeddingTurn]
@@ -87,11 +101,13 @@ class Embeddings:
         started = time.perf_counter()
         self._model = EmbeddingModel(file.path)
         self._file = file
+        self._in_memory.add(file.id)
         self._metrics.loaded("embeddings")
         log.info("embedding model %s loaded in %.1f s", file.id, time.perf_counter() - started)
 
     def _unload(self) -> None:
         if self._file:
+            self._in_memory.discard(self._file.id)
             self._file = None
             self._model.close()
 
@@ -100,7 +116,10 @@ class Embeddings:
         self._inbox = inbox
         while not (inbox.closed and self._is_idle):
             num_open = len(self._jobs) + len(self._readings)
-            self._jobs += inbox.take(MAX_OPEN - num_open, wait=self._is_idle)
+            self._jobs += inbox.take(MAX_OPEN - num_open, self._is_idle, self._patience_s)
+            if self._is_idle and self._patience_s == 0:
+                log.info("embedding model unloaded: nobody asked for it")
+                self._unload()
             try:
                 self.step()
             except Unavailable as error:  # no memory for so long an input
@@ -114,6 +133,13 @@ class Embeddings:
     def _is_idle(self) -> bool:
         return not (self._jobs or self._readings)
 
+    @property
+    def _patience_s(self) -> float | None:
+        """How long the model may still lie idle; None: for ever."""
+        if not self._file or self._keep_alive_s == math.inf:
+            return None
+        return max(0.0, self._used_at + self._keep_alive_s - time.monotonic())
+
     def step(self) -> None:
         """Let in who waits, compute one batch, and answer those whose last vector was in it."""
         self._drop_cancelled()
@@ -124,6 +150,7 @@ class Embeddings:
         inputs = [reading.inputs[index] for reading, index in batch]
         with self._cores.working("embeddings"):
             vectors = self._model.embed(inputs, self._cores.share("embeddings"))
+        self._used_at = time.monotonic()
         self._metrics.embedded(sum(map(len, inputs)))
         for (reading, index), vector in zip(batch, vectors, strict=True):
             reading.vectors[index] = vector
@@ -161,6 +188,9 @@ class Embeddings:
         """Raises InvalidRequest, Unavailable."""
         turn = job.turn
         self.use(turn.file)
+        self._used_at = time.monotonic()
+        wanted_s = turn.keep_alive_s
+        self._keep_alive_s = self._usual_keep_alive_s if wanted_s is None else wanted_s
         num_dimensions = self._model.num_dimensions
         if turn.num_dimensions and turn.num_dimensions > num_dimensions:
             raise InvalidRequest(

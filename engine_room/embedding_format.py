@@ -17,7 +17,7 @@ def embeddings_turn(body: EmbeddingsRequest, file: EmbeddingFile) -> EmbeddingTu
     inputs = _inputs(body.input)
     for index, each in enumerate(inputs):
         _check(each, place(index, len(inputs)))
-    return EmbeddingTurn(file, inputs, body.dimensions, body.encoding_format)
+    return EmbeddingTurn(file, inputs, body.dimensions, body.encoding_format, body.keep_alive)
 
 
 def _inputs(value: Any) -> list[Input]:

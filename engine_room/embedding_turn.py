@@ -21,6 +21,7 @@ class EmbeddingTurn:
     inputs: list[Input]
     num_dimensions: int | None = None
     encoding_format: EncodingFormat = "float"
+    keep_alive_s: float | None = None  # how long the model stays; None: as the settings say
 
 
 @dataclass(frozen=True, slots=True)

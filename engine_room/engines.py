@@ -5,21 +5,24 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine_room.catalogue import Catalogue
-from engine_room.chat.engine import chat_engine
-from engine_room.chat.turn import ModelTurn
+from engine_room.chat.loading import chat_engine
+from engine_room.chat.residents import Residents
 from engine_room.cores import Cores
 from engine_room.downloads import Downloads
 from engine_room.embedding import embedding_engine
 from engine_room.embedding_turn import EmbeddingTurn
-from engine_room.installed import tidy_downloads
+from engine_room.errors import ModelBusy
+from engine_room.installed import remove, tidy_downloads
 from engine_room.jobs import Engine, Status
 from engine_room.metrics import Metrics
 from engine_room.recordings import Recordings
+from engine_room.schemas import Model
 from engine_room.settings import Settings
 from engine_room.sillytavern import Provider
 from engine_room.speaking import Planner
 from engine_room.speech import SpeechTurn, speech_engine
 from engine_room.synthesis import Synthesizer
+from engine_room.transcribing import Transcripts
 from engine_room.transcription import transcription_engine
 from engine_room.transcription_turn import TranscriptionTurn
 from engine_room.voices import Voices
@@ -35,7 +38,7 @@ class Engines:
     catalogue: Catalogue
     voices: Voices
     recordings: Recordings
-    chat: Engine[ModelTurn]
+    chat: Residents
     embeddings: Engine[EmbeddingTurn]
     speech: Engine[SpeechTurn]
     cloning: Engine[XttsTurn]
@@ -45,6 +48,7 @@ class Engines:
     metrics: Metrics
     downloads: Downloads
     provider: Provider = field(default_factory=Provider)
+    transcripts: Transcripts = field(default_factory=Transcripts)
 
     def open(self) -> None:
         """Start the threads; each loads its model while the server already answers."""
@@ -66,9 +70,33 @@ class Engines:
         self.recordings.close()
 
     @property
-    def all(self) -> tuple[Engine[Any], ...]:
+    def all(self) -> tuple[Residents | Engine[Any], ...]:
         """The engines, in OpenAI's order."""
         return (self.chat, self.embeddings, self.speech, self.cloning, self.transcription)
+
+    def with_status(self, models: list[Model]) -> list[Model]:
+        """The models, and whether they are in memory."""
+        states = {
+            "chat": self.chat.states(),
+            "embedding": self.embeddings.states(),
+            "speech": self.speech.states() | self.cloning.states(),
+            "transcription": self.transcription.states(),
+        }
+        return [
+            model.model_copy(update={"status": states[model.type].get(model.root, "available")})
+            for model in models
+        ]
+
+    def delete_model(self, model_id: str) -> str:
+        """Delete a model's files, by its own id, which is given back. Raises ModelBusy while it answers, and
+        as `installed.remove`."""
+        return remove(model_id, self.catalogue, self.settings.models_dir, self._release).id
+
+    def _release(self, model_id: str) -> None:
+        self.chat.unload(model_id)
+        for engine in (self.embeddings, self.cloning, self.transcription):
+            if model_id in engine.states() and not engine.is_idle:
+                raise ModelBusy(model_id)
 
     def status(self) -> dict[str, Status]:
         """How each part is."""
@@ -77,7 +105,7 @@ class Engines:
             cloning = self.cloning.status
         by_xtts = self.settings.speech_engine == "xtts"
         return {
-            "chat": self.chat.status,
+            "chat": self.catalogue.chat_status(self.chat.status),
             "embeddings": self.catalogue.embedding_status(self.embeddings.status),
             "speech": cloning if by_xtts else self.speech.status,
             "voice_cloning": cloning,

@@ -77,12 +77,15 @@ class ContextLengthExceeded(InvalidRequest):
         *,
         is_least: bool = False,
         num_tool_tokens: int = 0,
+        num_image_tokens: int = 0,
     ) -> None:
         what = "The messages make a prompt of" if param == "messages" else f"The {param} has"
         least = "at least " if is_least else ""
-        tools = f" (the tools take {num_tool_tokens} of them)" if num_tool_tokens else ""
+        takers = {"tools": num_tool_tokens, "images": num_image_tokens}
+        parts = [f"the {name} take {count} of them" for name, count in takers.items() if count]
+        of_them = f" ({', '.join(parts)})" if parts else ""
         super().__init__(
-            f"{what} {least}{num_prompt_tokens} tokens{tools}, but this model's context holds "
+            f"{what} {least}{num_prompt_tokens} tokens{of_them}, but this model's context holds "
             f"{num_context_tokens} tokens, one of them at least for the answer. "
             f"Shorten the {param}{' or name fewer tools' if num_tool_tokens else ''}.",
             param=param,
@@ -96,6 +99,19 @@ class WrongModel(InvalidRequest):
 
     def __init__(self, model: str, why: str, mend: str) -> None:
         super().__init__(f"The model {quoted(model)} {why}. {mend}", param="model")
+
+
+class AmbiguousModel(InvalidRequest):
+    """Several files are models of this name; which one answers is never left to chance."""
+
+    code = "ambiguous_model"
+
+    def __init__(self, model: str, files: Iterable[str]) -> None:
+        super().__init__(
+            f"The model {quoted(model)} may be any of: {', '.join(files)}. Ask for one exactly as it is "
+            "written, or rename one where only `.gguf` is written otherwise.",
+            param="model",
+        )
 
 
 class NothingToSay(InvalidRequest):
@@ -112,6 +128,15 @@ class InvalidAudio(InvalidRequest):
 
     def __init__(self, message: str, param: str = "file") -> None:
         super().__init__(message, param=param)
+
+
+class InvalidImage(InvalidRequest):
+    """A part of a message that holds no image we can read."""
+
+    code = "invalid_image"
+
+    def __init__(self, message: str, place: str) -> None:
+        super().__init__(f"{place}: {message}", param=place)
 
 
 class InvalidApiKey(ApiError):
@@ -225,6 +250,21 @@ class ModelExists(ApiError):
     should_retry = False
 
 
+class ModelBusy(ApiError):
+    """The model answers somebody; it goes when it is done."""
+
+    status = 409
+    type = "invalid_request_error"
+    code = "model_busy"
+    should_retry = True
+    retry_after_s = 5
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            f"The model {quoted(model)} is answering; ask again when it is done.", param="model"
+        )
+
+
 class FileTooLarge(ApiError):
     """The upload is over the limit."""
 
@@ -271,6 +311,10 @@ class Unavailable(ApiError):
         super().__init__(f"{reason} {mend}" if mend else reason)
         self.reason = reason
         self.mend = mend
+
+
+class LoadingStopped(Unavailable):
+    """A model's loading was broken off, for nobody waits for it."""
 
 
 class BadHub(ApiError):

@@ -3,12 +3,13 @@
 The layout is that of ggml's `gguf.md`: magic, version, counts, then key-value pairs, little-endian.
 """
 
+import re
 import struct
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["chat", "embedding", "reranking"]
+Kind = Literal["chat", "embedding", "reranking", "projector"]
 Value = str | int | float | bool
 # The keys asked for come before the tokenizer's, whose lists make the rest of a header large.
 HEADER_BYTES = 1 << 20
@@ -27,6 +28,8 @@ SCALARS = {
     11: "q",
     12: "d",
 }
+# What may follow a model's name in its file's name: the quantisation, or a split file's number.
+QUANT_SUFFIX = re.compile(r"[.\-_](?:(?:ud-)?i?q\d|b?f16|fp16|f32|fp32|mxfp4|00001-of-)")
 # llama.cpp's numbers of ways to make one vector of a text's many: mean, first token, last token.
 POOLINGS = (1, 2, 3)
 RANK_POOLING = 4
@@ -35,29 +38,19 @@ ENCODERS = set(
     "bert modern-bert nomic-bert nomic-bert-moe neo-bert jina-bert-v2 jina-bert-v3 eurobert "
     "gemma-embedding t5encoder llama-embed".split()
 )
+FIRST_PART = "-00001-of-"
+LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}$")
 # These see what comes later as encoders do, but they write.
 DIFFUSERS = {"dream", "llada", "llada-moe", "rnd1"}
 
 
 def kind_of(path: Path) -> Kind:
     """What the model of this file is for; "chat" when its header says nothing that we understand, for
-    then loading it will say what is wrong. Remembered until the file changes; any thread may ask."""
-    try:
-        now = path.stat()
-        return _kind(path, now.st_size, now.st_mtime_ns)
-    except OSError:
-        return "chat"
-
-
-@lru_cache(maxsize=1024)
-def _kind(path: Path, _size_bytes: int, _modified_ns: int) -> Kind:
-    with path.open("rb") as file:
-        header = file.read(HEADER_BYTES)
-    try:
-        found = metadata(header)
-    except ValueError:
-        return "chat"
+    then loading it will say what is wrong."""
+    found = metadata_of(path)
     architecture = found.get("general.architecture")
+    if architecture == "clip":
+        return "projector"
     pooling = found.get(f"{architecture}.pooling_type")
     is_causal = found.get(f"{architecture}.attention.causal", True) or architecture in DIFFUSERS
     if pooling == RANK_POOLING:
@@ -65,6 +58,42 @@ def _kind(path: Path, _size_bytes: int, _modified_ns: int) -> Kind:
     if pooling in POOLINGS or architecture in ENCODERS or not is_causal:
         return "embedding"
     return "chat"
+
+
+def metadata_of(path: Path) -> dict[str, Value]:
+    """The single values of a file's header; none when it cannot be read or understood. Remembered until the
+    file changes, and not to be written to; any thread may ask."""
+    try:
+        now = path.stat()
+        return _metadata(path, now.st_size, now.st_mtime_ns)
+    except OSError:
+        return {}
+
+
+@lru_cache(maxsize=1024)
+def _metadata(path: Path, _size_bytes: int, _modified_ns: int) -> dict[str, Value]:
+    with path.open("rb") as file:
+        header = file.read(HEADER_BYTES)
+    try:
+        return metadata(header)
+    except ValueError:
+        return {}
+
+
+def parts_of(path: Path) -> tuple[Path, ...]:
+    """All files of a split model that lie there, the first one first; of another its only one."""
+    stem, split, rest = path.stem.partition(FIRST_PART)
+    if not split:
+        return (path,)
+    others = [
+        other
+        for other in path.parent.glob("*.gguf")
+        if LATER_PART.search(other.stem)
+        and other.stem.startswith(f"{stem}-")
+        and other.stem.endswith(f"-of-{rest}")
+        and len(other.stem) == len(path.stem)
+    ]
+    return (path, *sorted(others))
 
 
 def metadata(header: bytes) -> dict[str, Value]:

@@ -8,21 +8,21 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine_room import whisper_models
-from engine_room.catalogue import LATER_SPLIT, QUANT_SUFFIX, Catalogue
-from engine_room.errors import CannotStore, Forbidden, ModelNotFound
+from engine_room.catalogue import Catalogue
+from engine_room.errors import AmbiguousModel, CannotStore, Forbidden, ModelNotFound
 from engine_room.fetched_voices import fetched_voices
+from engine_room.gguf import QUANT_SUFFIX, parts_of
 from engine_room.offers import OfferKind
 from engine_room.xtts.folder import xtts_folders
 
 log = logging.getLogger(__name__)
 DOWNLOADS = ".downloads"  # in models/: what is not whole yet
 PARTIAL = ".part"
-FIRST_PART = "-00001-of-"
 ABANDONED_S = 30 * 86_400
 
 
@@ -63,9 +63,16 @@ def installed(catalogue: Catalogue, models_dir: Path) -> list[Installed]:
 
 
 def by_id(id_: str, models: Iterable[Installed]) -> Installed | None:
-    """The model of exactly this id, with or without `.gguf`, in whatever case."""
+    """The model of exactly this file or id; of an id in another case where only one can be meant. Raises
+    AmbiguousModel."""
+    models = list(models)
     wanted = id_.lower().removesuffix(".gguf")
-    return next((model for model in models if model.id.lower() == wanted), None)
+    found = [model for model in models if id_ == model.paths[0].name]
+    found = found or [model for model in models if model.id == id_]
+    found = found or [model for model in models if model.id.lower() == wanted]
+    if len(found) > 1:
+        raise AmbiguousModel(id_, [model.paths[0].name for model in found])
+    return found[0] if found else None
 
 
 def by_name(name: str, models: Iterable[Installed]) -> Installed | None:
@@ -84,9 +91,14 @@ def by_name(name: str, models: Iterable[Installed]) -> Installed | None:
     return by_id(name, models) or (like[0] if len(like) == 1 else None)
 
 
-def remove(id_: str, catalogue: Catalogue, models_dir: Path) -> Installed:
-    """Remove a model by its own id, all its files; what it was. Raises ModelNotFound, Forbidden,
-    CannotStore."""
+def remove(
+    id_: str,
+    catalogue: Catalogue,
+    models_dir: Path,
+    release: Callable[[str], None] = lambda _id: None,
+) -> Installed:
+    """Remove a model by its own id, all its files, once `release` has let go of it; what it was. Raises
+    ModelNotFound, AmbiguousModel, Forbidden, CannotStore, and what `release` raises."""
     models = installed(catalogue, models_dir)
     model = by_id(id_, models)
     if model is None:
@@ -95,6 +107,7 @@ def remove(id_: str, catalogue: Catalogue, models_dir: Path) -> Installed:
         raise Forbidden(
             f"{model.id} came with the install and is not removed; it takes no other's place."
         )
+    release(model.id)
     try:
         for path in model.paths:  # the first part first: it is the one that is listed
             _remove(path, models_dir)
@@ -136,22 +149,6 @@ def _remove(path: Path, models_dir: Path) -> None:
     )  # a folder goes in one step, whatever follows
     os.rename(path, gone)
     shutil.rmtree(gone)
-
-
-def parts_of(path: Path) -> tuple[Path, ...]:
-    """All files of a split model, the first one first."""
-    stem, split, rest = path.stem.partition(FIRST_PART)
-    if not split:
-        return (path,)
-    others = [
-        other
-        for other in path.parent.glob("*.gguf")
-        if LATER_SPLIT.search(other.stem)
-        and other.stem.startswith(f"{stem}-")
-        and other.stem.endswith(f"-of-{rest}")
-        and len(other.stem) == len(path.stem)
-    ]
-    return (path, *sorted(others))
 
 
 def _size_bytes(path: Path) -> int:

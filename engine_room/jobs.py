@@ -8,11 +8,12 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from engine_room.errors import ApiError, InternalError, QueueFull, ShuttingDown, Unavailable
+from engine_room.schemas import ModelStatus
 
 log = logging.getLogger(__name__)
 STOP_S = 5  # what a step may take until a cancelled job is noticed
@@ -61,6 +62,13 @@ class Job(Generic[Turn]):
         """True once somebody has lost interest."""
         return self._cancelled.is_set()
 
+    def end(self, event: Event) -> None:
+        """Deliver the last event. Whose job it is sees to it that there is one only."""
+        try:
+            self.deliver(event)
+        except Exception:  # one receiver that breaks must not end the thread for all others
+            log.exception("an answer's end could not be delivered")
+
 
 @dataclass(frozen=True, slots=True)
 class Status:
@@ -77,9 +85,12 @@ class Inbox(Generic[Turn]):
     `take` and `end` are the engine's; all else may be called from any thread.
     """
 
-    def __init__(self, name: str, max_queued: int) -> None:
+    def __init__(
+        self, name: str, max_queued: int, at_end: Callable[[], None] = lambda: None
+    ) -> None:
         self._name = name
         self._max_queued = max_queued
+        self._at_end = at_end
         self._waiting: deque[Job[Turn]] = deque()
         self._taken: set[Job[Turn]] = set()
         self._changed = threading.Condition()
@@ -99,6 +110,18 @@ class Inbox(Generic[Turn]):
         """Jobs that are begun and have no end yet."""
         with self._changed:
             return sum(job.has_begun for job in self._taken)
+
+    @property
+    def is_idle(self) -> bool:
+        """True when no job waits or runs."""
+        with self._changed:
+            return not (self._waiting or self._taken)
+
+    @property
+    def is_wanted(self) -> bool:
+        """True when there is a job that somebody still waits for."""
+        with self._changed:
+            return any(not job.cancelled for job in (*self._waiting, *self._taken))
 
     @property
     def closed(self) -> bool:
@@ -154,10 +177,8 @@ class Inbox(Generic[Turn]):
             if job not in self._taken:
                 return
             self._taken.remove(job)
-        try:
-            job.deliver(event)
-        except Exception:  # one receiver that breaks must not end the thread for all others
-            log.exception("%s could not deliver an answer's end", self._name)
+        job.end(event)
+        self._at_end()
 
     def close(self, for_good: bool = False) -> None:
         """Take no more, and refuse those that wait; those that were taken go on, and so do answers that have
@@ -190,15 +211,34 @@ Serve = Callable[[Inbox[Turn]], None]
 Answer = Callable[[Job[Turn]], Iterable[Event]]
 
 
-def serially(answer: Answer[Turn]) -> Serve[Turn]:
-    """Serve one job at a time, first come first."""
+def serially(
+    answer: Answer[Turn],
+    when_idle: Callable[[], None] = lambda: None,
+    idle_after_s: float | None = None,
+) -> Serve[Turn]:
+    """Serve one job at a time, first come first; `when_idle` is called when none came for that long."""
 
     def serve(inbox: Inbox[Turn]) -> None:
-        while jobs := inbox.take(1, wait=True):
-            jobs[0].has_begun = True
-            inbox.end(jobs[0], _last_event(answer, jobs[0]))
+        patience_s = idle_after_s
+        while not inbox.closed:
+            jobs = inbox.take(1, wait=True, patience_s=patience_s)
+            patience_s = idle_after_s if jobs else None
+            for job in jobs:
+                job.has_begun = True
+                inbox.end(job, _last_event(answer, job))
+            if not jobs and not inbox.closed:
+                when_idle()
 
     return serve
+
+
+def refusing(error: ApiError) -> Serve[Any]:
+    """Fail every job with this."""
+
+    def refuse(_job: Job[Any]) -> Iterable[Event]:
+        raise error
+
+    return serially(refuse)
 
 
 def _last_event(answer: Answer[Turn], job: Job[Turn]) -> Event:
@@ -227,14 +267,24 @@ class Engine(Generic[Asked]):
     """One thread that loads a model with `load`, then serves jobs.
 
     `load` runs on that thread and returns what serves; if it raises `Unavailable`, every job fails with
-    that. `submit` and `close` may be called from any thread.
+    that. `at_end` is called on that thread when a job has ended. `submit` and `close` may be called from
+    any thread.
     """
 
-    def __init__(self, name: str, load: Callable[[], Serve[Asked]], max_queued: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        load: Callable[[], Serve[Asked]],
+        max_queued: int,
+        at_end: Callable[[], None] = lambda: None,
+        in_memory: Collection[str] = (),
+    ) -> None:
+        """`in_memory` are the ids of the models that it has there, kept by what serves."""
         self.name = name
+        self._in_memory = in_memory
         self.status = Status("loading", "its model is being loaded")
         self._load = load
-        self._inbox: Inbox[Asked] = Inbox(name, max_queued)
+        self._inbox: Inbox[Asked] = Inbox(name, max_queued, at_end)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     @property
@@ -252,6 +302,20 @@ class Engine(Generic[Asked]):
         """Jobs refused with QueueFull since the start."""
         return self._inbox.num_refused
 
+    @property
+    def is_idle(self) -> bool:
+        """True when it has no job."""
+        return self._inbox.is_idle
+
+    def states(self) -> dict[str, ModelStatus]:
+        """The ids of the models in memory, and whether they are there yet."""
+        return dict.fromkeys(list(self._in_memory), "loaded")
+
+    @property
+    def is_wanted(self) -> bool:
+        """True when it has a job that somebody still waits for."""
+        return self._inbox.is_wanted
+
     def open(self) -> None:
         """Start the thread; returns at once."""
         self._thread.start()
@@ -260,8 +324,12 @@ class Engine(Generic[Asked]):
         """Queue a turn; `deliver` is called on the engine's thread. One that `goes_on` with an answer waits
         for no other, and is taken while the engine closes. Raises QueueFull, ShuttingDown."""
         job = Job(turn, deliver, goes_on)
-        self._inbox.put(job)
+        self.put(job)
         return job
+
+    def put(self, job: Job[Asked]) -> None:
+        """Queue a job that somebody made. Raises QueueFull, ShuttingDown."""
+        self._inbox.put(job)
 
     def refuse(self) -> None:
         """Take no more jobs and fail those that wait; those that run go on. Returns at once."""
@@ -296,7 +364,6 @@ class Engine(Generic[Asked]):
         else:
             self.status = Status("ready")
             return serve
-        return serially(self._refuse)
-
-    def _refuse(self, job: Job[Asked]) -> Iterable[Event]:
-        raise Unavailable(f"{self.name} is unavailable: {self.status.reason}", self.status.mend)
+        return refusing(
+            Unavailable(f"{self.name} is unavailable: {self.status.reason}", self.status.mend)
+        )

@@ -7,16 +7,19 @@ import ctypes
 import logging
 import threading
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import llama_cpp
 import numpy as np
+from llama_cpp import mtmd_cpp
 from numpy.typing import NDArray
 
-from engine_room.errors import Unavailable
+from engine_room.errors import LoadingStopped, Unavailable
 
 log = logging.getLogger(__name__)
+NO_ROOM = 1  # what llama_decode returns then
 GGML_LOG_LEVEL_ERROR = 4  # ggml.h; the bindings do not carry it
 
 
@@ -41,15 +44,35 @@ def _log(level: int, text: bytes, _user_data: Any) -> None:
 
 
 llama_cpp.llama_log_set(_log, ctypes.c_void_p(0))
+mtmd_cpp.mtmd_helper_log_set(_log, ctypes.c_void_p(0))
 llama_cpp.llama_backend_init()
 
 
-def load_model(path: Path, what: str, params: Any = None, needs_tokenizer: bool = True) -> Any:
+def load_model(
+    path: Path,
+    what: str,
+    params: Any = None,
+    needs_tokenizer: bool = True,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Any:
     """A llama_model from a GGUF; `what` it is ("chat model") is for the error, `params` the library's
-    own if there are none. Raises Unavailable."""
-    _recent_errors.lines.clear()
+    own if there are none; `should_stop` is asked while it loads. Raises Unavailable."""
+    forget_reasons()
     params = params or llama_cpp.llama_model_default_params()
+    was_stopped = False
+
+    @llama_cpp.llama_progress_callback  # type: ignore[untyped-decorator]
+    def goes_on(_share: float, _user_data: Any) -> bool:
+        nonlocal was_stopped
+        was_stopped = was_stopped or should_stop()
+        return not was_stopped
+
+    params.progress_callback = goes_on
     model = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
+    if was_stopped:
+        if model:
+            llama_cpp.llama_model_free(model)
+        raise LoadingStopped(f"Loading the {what} {path.name} was stopped: nobody waits for it.")
     if not model:
         raise not_loaded(path, what)
     vocab = llama_cpp.llama_model_get_vocab(model)
@@ -67,10 +90,10 @@ def batch_of(
     tokens: NDArray[np.int32] | None = None,
     embeddings: NDArray[np.float32] | None = None,
 ) -> Any:
-    """A llama_batch over arrays, each (positions,), that it keeps alive: of tokens, or of embeddings, each
-    (positions, channels)."""
-    ones = np.ones_like(positions)
-    pointers = seq_ids.ctypes.data + 4 * np.arange(len(positions), dtype=np.uint64)
+    """A llama_batch over arrays, each (tokens,), that it keeps alive: of tokens, or of embeddings, (tokens,
+    channels), whose positions may be several each: (sections, tokens)."""
+    ones = np.ones_like(seq_ids)
+    pointers = seq_ids.ctypes.data + 4 * np.arange(len(seq_ids), dtype=np.uint64)
     kinds: dict[str, Any] = {name: kind for name, kind, *_ in llama_cpp.llama_batch._fields_}
     arrays = {
         "token": tokens,
@@ -85,9 +108,17 @@ def batch_of(
         for name, array in arrays.items()
         if array is not None
     }
-    batch = llama_cpp.llama_batch(n_tokens=len(positions), **fields)
+    batch = llama_cpp.llama_batch(n_tokens=len(seq_ids), **fields)
     batch.arrays = (seq_ids, arrays)
     return batch
+
+
+def is_done(code: int) -> bool:
+    """Whether llama_decode did it; False when the memory has no room. Raises RuntimeError when the model
+    cannot compute."""
+    if code not in (0, NO_ROOM):
+        raise RuntimeError(f"llama_decode returned {code}")
+    return code == 0
 
 
 def not_loaded(path: Path, what: str) -> Unavailable:
@@ -96,6 +127,11 @@ def not_loaded(path: Path, what: str) -> Unavailable:
         f"The {what} {path.name} cannot be loaded: {reason()}.",
         f"Put a whole GGUF file that this llama.cpp knows in its place, or remove {path.name}.",
     )
+
+
+def forget_reasons() -> None:
+    """What this thread tries now has reasons of its own."""
+    _recent_errors.lines.clear()
 
 
 def reason() -> str:

@@ -4,9 +4,8 @@ import os
 import re
 from pathlib import Path
 
-from engine_room.catalogue import LATER_SPLIT
 from engine_room.errors import CannotStore, InvalidRequest, ModelExists
-from engine_room.installed import parts_of
+from engine_room.gguf import LATER_PART, parts_of
 from engine_room.whisper_models import is_whisper
 from engine_room.xtts.folder import is_xtts
 
@@ -68,6 +67,6 @@ def _checked(path: Path) -> tuple[Path, ...]:
         raise InvalidRequest(f"{path} cannot be read: {error.strerror}.", param="model") from error
     if not is_gguf or path.suffix.lower() != ".gguf":
         raise InvalidRequest(f"{path} is no GGUF file (.gguf).", param="model")
-    if LATER_SPLIT.search(path.stem):
+    if LATER_PART.search(path.stem):
         raise InvalidRequest(f"{path} is a later part of a model; name the first.", param="model")
     return parts_of(path)

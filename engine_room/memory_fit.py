@@ -63,9 +63,14 @@ class Free:
         return need.total_bytes <= max(self.ram_bytes, self.gpu_bytes)
 
 
+def free_bytes() -> int:
+    """The memory that programs can still get, in bytes."""
+    return int(psutil.virtual_memory().available)
+
+
 def free_memory(settings: Settings) -> Free:
     """What is free now; of GPUs only if the settings leave the chat model to them."""
-    ram_bytes = int(psutil.virtual_memory().available)
+    ram_bytes = free_bytes()
     if settings.chat_gpu_layers == 0:
         return Free(ram_bytes)
     try:

@@ -48,7 +48,7 @@ class ModelCommands:
 
     def run(self, options: argparse.Namespace) -> int:
         """Run the command that the options name."""
-        for problem in self._offers.checked()[1]:
+        for problem in (*self._offers.checked()[1], *self._catalogue.settings_problems()):
             print(problem, file=sys.stderr)
         do: Callable[[argparse.Namespace], int] = getattr(self, f"do_{options.do}")
         try:

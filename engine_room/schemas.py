@@ -4,12 +4,14 @@ Requests take unknown fields (and ignore them), and a null means the field's def
 what we send; both are what `/docs` shows.
 """
 
+import math
 import re
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     WithJsonSchema,
@@ -210,8 +212,18 @@ class JsonTranscriptionRequest(TranscriptionRequest):
     input_audio: InputAudio
 
 
-def transcription_body() -> dict[str, Any]:
-    """The request body of the transcription routes for `/openapi.json`: multipart, or JSON."""
+def transcription_route() -> dict[str, Any]:
+    """What the transcription routes take and give, for `/openapi.json`."""
+    content: dict[str, Any] = {"text/plain": {}, "text/event-stream": {}}
+    return {
+        "tags": ["audio"],
+        "openapi_extra": _transcription_body(),
+        "responses": {200: {"model": Transcription, "content": content}},
+    }
+
+
+def _transcription_body() -> dict[str, Any]:
+    """The request body: multipart, or JSON."""
     fields = TranscriptionRequest.model_json_schema()["properties"]
     file = {"type": "string", "format": "binary", "description": "The audio file."}
     forms = {
@@ -236,8 +248,42 @@ class Transcription(Example):
 # ---------------------------------------------------------------- models
 
 
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_UNIT_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
+
+
+def _duration_s(value: Any) -> Any:
+    """Seconds, of a number or of a text such as `5m` or `1h30m`; below 0: for ever."""
+    if isinstance(value, str):
+        text = value.strip()
+        parts = _DURATION.findall(text)
+        if parts and "".join(map("".join, parts)) == text:
+            return sum(float(number) * _UNIT_S[unit] for number, unit in parts)
+        try:
+            value = float(text.removesuffix("s"))
+        except ValueError:
+            raise ValueError("seconds, or a time such as 5m or 1h30m, is wanted") from None
+    if isinstance(value, int | float) and not isinstance(value, bool) and value < 0:
+        return math.inf
+    return value
+
+
+# How long a model stays in memory after a request, in seconds; None: as the server's settings say.
+KeepAlive = Annotated[
+    float | None,
+    BeforeValidator(_duration_s),
+    Field(
+        ge=0,
+        description="How long the model stays in memory afterwards: seconds, or `5m`, `1h30m`; 0: not at "
+        "all; below 0: for ever; null: as the server is set.",
+    ),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}, {"type": "null"}]}),
+]
+ModelStatus = Literal["loaded", "loading", "available"]
+
+
 class Model(Example):
-    """One model. `root` is what really answers for this name."""
+    """One model. `root` is what really answers for this name; `status` is whether that is in memory."""
 
     id: str
     object: Literal["model"] = "model"
@@ -245,6 +291,8 @@ class Model(Example):
     owned_by: str
     root: str
     type: Literal["chat", "embedding", "speech", "transcription"]
+    status: ModelStatus = "available"
+    input_modalities: list[Literal["text", "image", "audio"]] = ["text"]
 
 
 class ModelList(Example):

@@ -14,7 +14,16 @@ from pydantic import (
 )
 
 from engine_room.errors import quoted
-from engine_room.schemas import Body, Example, List, Penalty, Ratio, Text
+from engine_room.schemas import (
+    Body,
+    Example,
+    InputAudio,
+    KeepAlive,
+    List,
+    Penalty,
+    Ratio,
+    Text,
+)
 
 MAX_BIASES = MAX_STOPS = 1024  # each costs time at each token
 MAX_MESSAGES = 20_000  # read in a quarter of a second, in which no other answer is sent
@@ -22,12 +31,23 @@ MAX_TOOLS = 1024  # OpenAI takes 128; each costs a millisecond to check
 INT32_MAX = 2**31 - 1
 
 
+class ImageUrl(Body):
+    """Where an image is."""
+
+    url: Text = Field(
+        "", description="`data:image/png;base64,…`; http(s) with the setting IMAGE_URLS."
+    )
+    detail: str = Field("auto", description="Without effect: a model has its own way to see.")
+
+
 class Part(Body):
     """One part of a message's content."""
 
-    type: str = Field("text", description="Only text (and refusal) for the models of this server.")
+    type: str = Field("text", description="text, image_url, input_audio (or refusal).")
     text: Text = ""
     refusal: Text = ""
+    image_url: ImageUrl | Text = ""
+    input_audio: InputAudio | None = Field(None, description="Transcribed: the model reads it.")
 
 
 class Message(Body):
@@ -161,6 +181,7 @@ class ChatRequest(SamplingFields):
     max_completion_tokens: int | None = Field(None, ge=1, description="The newer name; it wins.")
     stop: str | Stops = Field(default_factory=list)
     n: int = Field(1, ge=1, le=16, description="How many answers.")
+    keep_alive: KeepAlive = None
     stream: bool = False
     stream_options: StreamOptions = StreamOptions()
     response_format: dict[str, Any] = Field(

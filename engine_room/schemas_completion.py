@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
-from engine_room.schemas import Body, Example, List, Text
+from engine_room.schemas import Body, Example, KeepAlive, List, Text
 from engine_room.schemas_chat import (
     Messages,
     SamplingFields,
@@ -94,6 +94,7 @@ class CompletionRequest(SamplingFields):
         None, ge=0, le=5, description="How likely each token was, and how many of the likeliest."
     )
     stop: str | Stops = Field(default_factory=list)
+    keep_alive: KeepAlive = None
     stream: bool = False
     stream_options: StreamOptions = StreamOptions()
     response_format: dict[str, Any] = Field(

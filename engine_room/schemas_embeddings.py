@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from engine_room.schemas import Body, Example
+from engine_room.schemas import Body, Example, KeepAlive
 
 MAX_INPUTS = 2048
 _TOKENS = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
@@ -42,6 +42,7 @@ class EmbeddingsRequest(Body):
     dimensions: int | None = Field(
         None, ge=1, description="Cut the vectors to their first so many numbers, of length 1 again."
     )
+    keep_alive: KeepAlive = None
 
 
 class Embedding(Example):

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from engine_room.schemas import Body, Example, Text
+from engine_room.schemas import Body, Example, KeepAlive, Text
 
 
 class DownloadRequest(Body):
@@ -43,6 +43,23 @@ class DownloadList(Example):
 
     object: Literal["list"] = "list"
     data: list[Download]
+
+
+class LoadRequest(Body):
+    """A chat model to be had in memory before it is asked for."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"model": "gpt-4"}]})
+
+    model: Text = Field("", description="Chat model; see `/v1/models`. Empty: the default one.")
+    keep_alive: KeepAlive = None
+
+
+class UnloadRequest(Body):
+    """A chat model whose memory is to be freed."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"model": "gpt-4"}]})
+
+    model: Text = Field("", description="Chat model; see `/v1/models`. Empty: the default one.")
 
 
 class ModelDeleted(Example):

@@ -82,7 +82,13 @@ class Settings(BaseSettings):
     max_queued: int = Field(
         256, ge=1, description="requests that may wait for each engine; past it 429"
     )
-    max_upload_bytes: int = Field(25_000_000, ge=1, description="largest audio upload, in bytes")
+    max_upload_bytes: int = Field(
+        25_000_000, ge=1, description="largest audio upload, and all images of a chat, in bytes"
+    )
+    image_urls: bool = Field(
+        False,
+        description="fetch images that chats name by http(s) URLs, from public addresses; else refused",
+    )
     stop_timeout_s: int = Field(
         10, ge=0, description="seconds that running answers get to finish when the server stops"
     )
@@ -123,6 +129,16 @@ class Settings(BaseSettings):
         ge=-1,
         description="megabytes of RAM for past prompts; -1: a tenth of what is free at the start",
     )
+    chat_memory_mb: Count = Field(
+        0,
+        description="megabytes that the chat models in memory may take together; 0: four fifths of what is "
+        "free at the start",
+    )
+    chat_unload_after_s: Count = Field(
+        0,
+        description="free a chat model's memory after so many seconds without a request; 0: never; a "
+        "request's `keep_alive` says it for its model",
+    )
     chat_threads: Count = Field(
         0,
         description="threads of the chat model at most; 0: one per core; fewer while others compute",
@@ -159,6 +175,11 @@ class Settings(BaseSettings):
     embedding_model: str = Field(
         "",
         description="model that answers for OpenAI's embedding names; empty: the only one there is",
+    )
+
+    embedding_unload_after_s: Count = Field(
+        0,
+        description="free the embedding model's memory after so many seconds without a request; 0: never",
     )
 
     speech_max_chars: int = Field(
@@ -232,6 +253,11 @@ class Settings(BaseSettings):
     transcription_threads: Count = Field(
         0,
         description="threads of the transcription model; 0: one per core, half as many while others compute",
+    )
+
+    transcription_unload_after_s: Count = Field(
+        0,
+        description="free the transcription models' memory after so many seconds without a request; 0: never",
     )
 
     @field_validator("trusted_origins")

@@ -18,7 +18,7 @@ from engine_room.settings import Settings
 from engine_room.speech_english import written_out
 from engine_room.speech_text import pieces, speakable_english
 from engine_room.spoken import SILENT, SpokenBlock
-from engine_room.standard_voices import STANDARD_VOICES, StandardVoice
+from engine_room.standard_voices import SPEECH_ROOT, STANDARD_VOICES, StandardVoice
 
 # Pieces that are spoken at once where nobody else computes; each takes one thread, for the voice's network is
 # slower with two where others compute too (57 times real time instead of 89).
@@ -48,6 +48,7 @@ def speech_engine(
     settings: Settings, cores: Cores | None = None, metrics: Metrics | None = None
 ) -> Engine[SpeechTurn]:
     """The engine, not yet open."""
+    in_memory: set[str] = set()
 
     def load() -> Serve[SpeechTurn]:
         # Late: the server answers before it is loaded.
@@ -57,9 +58,10 @@ def speech_engine(
         # What is loaded at a first use (patterns, languages) would take half a second of a first request.
         turn = SpeechTurn(WARM_UP, "", STANDARD_VOICES["nova"])
         list(Speech(light).answer(Job(turn, lambda event: None)))
+        in_memory.add(SPEECH_ROOT)
         return serially(Speech(light, cores, metrics).answer)
 
-    return Engine("speech", load, settings.max_queued)
+    return Engine("speech", load, settings.max_queued, in_memory=in_memory)
 
 
 def _fetched(voice: FetchedVoice) -> Any:

@@ -5,6 +5,12 @@ from dataclasses import dataclass
 from engine_room.encoding import FORMATS, Encoder, Sound, encode
 from engine_room.errors import InvalidRequest, UnsupportedValue
 
+# What an answer may be: sound at the usual rate, or with captions events or JSON.
+ANSWER_TYPES = (
+    *(form.media_type.format(rate_hz=24_000) for form in FORMATS.values()),
+    "text/event-stream",
+    "application/json",
+)
 RATES_HZ = (8_000, 96_000)  # of formats that have all
 
 

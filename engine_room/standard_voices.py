@@ -77,4 +77,5 @@ _VOICES = (
 # fmt: on
 
 LOUDNESS_LUFS = -22.0
+SPEECH_ROOT = "hibari-tts"  # the model that speaks them
 STANDARD_VOICES = {voice.id: voice for voice in _VOICES}

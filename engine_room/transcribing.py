@@ -1,5 +1,6 @@
 """What the transcription engine is asked for a request, and in which form it answers."""
 
+from collections import OrderedDict
 from collections.abc import Sequence
 
 from engine_room.errors import UnsupportedValue
@@ -8,6 +9,7 @@ from engine_room.transcription_format import FORMATS, TranscriptionAnswer
 from engine_room.transcription_turn import SpeechFilter, Task, TranscriptionTurn
 from engine_room.whisper_models import WhisperModels
 
+MAX_TRANSCRIPTS = 1000
 STREAMED_FORMATS: Sequence[str] = ("json", "text")
 
 
@@ -45,3 +47,20 @@ def transcription_answer(body: TranscriptionRequest, task: Task) -> Transcriptio
 def is_streamed(body: TranscriptionRequest) -> bool:
     """Subtitles and segments are told whole: `stream` is without effect there, as it is at OpenAI's."""
     return body.stream and body.response_format in STREAMED_FORMATS
+
+
+class Transcripts:
+    """What was said in the last sounds that came with a chat, by their SHA-256. Belongs to the event loop."""
+
+    def __init__(self) -> None:
+        self._texts: OrderedDict[bytes, str] = OrderedDict()
+
+    def get(self, digest: bytes) -> str | None:
+        """What was said, if it is known."""
+        return self._texts.get(digest)
+
+    def keep(self, digest: bytes, text: str) -> None:
+        """Remember it, in place of the oldest."""
+        self._texts[digest] = text
+        if len(self._texts) > MAX_TRANSCRIPTS:
+            self._texts.popitem(last=False)

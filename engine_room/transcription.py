@@ -24,12 +24,15 @@ def transcription_engine(
 ) -> Engine[TranscriptionTurn]:
     """The engine, not yet open."""
 
-    def load() -> Serve[TranscriptionTurn]:
-        transcription = Transcription(settings, models, cores, metrics)
-        transcription.use(models.find("").path)
-        return serially(transcription.answer)
+    in_memory: set[str] = set()
 
-    return Engine("transcription", load, settings.max_queued)
+    def load() -> Serve[TranscriptionTurn]:
+        transcription = Transcription(settings, models, cores, metrics, in_memory)
+        transcription.use(models.find("").path)
+        idle_after_s = settings.transcription_unload_after_s or None
+        return serially(transcription.answer, transcription.unload, idle_after_s)
+
+    return Engine("transcription", load, settings.max_queued, in_memory=in_memory)
 
 
 class Transcription:
@@ -41,7 +44,9 @@ class Transcription:
         models: WhisperModels,
         cores: Cores | None = None,
         metrics: Metrics | None = None,
+        in_memory: set[str] | None = None,
     ) -> None:
+        """The ids of the models that are there are `in_memory`."""
         # Late: the server answers before this library is loaded.
         from engine_room.transcription_whisper import WhisperModel, best_device
 
@@ -51,6 +56,7 @@ class Transcription:
         self._models = models
         self._cores, self._metrics = cores, metrics
         self._loaded: OrderedDict[Path, WhisperModel] = OrderedDict()
+        self._in_memory = set() if in_memory is None else in_memory
 
     def use(self, path: Path) -> None:
         """Have a model in memory, as the one used last. Raises Unavailable."""
@@ -58,12 +64,20 @@ class Transcription:
             self._loaded.move_to_end(path)
             return
         if len(self._loaded) == MAX_MODELS:
-            self._loaded.popitem(last=False)
+            self._in_memory.discard(self._loaded.popitem(last=False)[0].name)
         ready = self._models.ready(WhisperFolder(path))
         self._loaded[path] = self._make(
             ready, self._num_threads, self._cores, self._metrics, self._device
         )
+        self._in_memory.add(path.name)
         log.info("transcription model %s loaded on %s", path.name, self._device)
+
+    def unload(self) -> None:
+        """Free the memory of all; each is loaded again when it is asked for."""
+        if self._loaded:
+            log.info("%s unloaded: nobody asked for it", ", ".join(self._in_memory))
+        self._loaded.clear()
+        self._in_memory.clear()
 
     def answer(self, job: Job[TranscriptionTurn]) -> Iterator[Event]:
         """Segments, then Done; see `WhisperModel`."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import binascii
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -39,10 +38,15 @@ class Upload:
 def upload_in_json(body: bytes) -> Upload:
     """An upload as base64, bare or as a data URL. Raises InvalidAudio, pydantic's ValidationError."""
     request = schemas.JsonTranscriptionRequest.model_validate_json(body)
-    encoded = "".join(request.input_audio.data.rpartition(",")[2].split())
+    return Upload(request, audio_in(request.input_audio))
+
+
+def audio_in(audio: schemas.InputAudio) -> bytes:
+    """The file in base64, bare or as a data URL. Raises InvalidAudio."""
+    encoded = "".join(audio.data.rpartition(",")[2].split())
     try:
-        return Upload(request, base64.b64decode(encoded, validate=True))
-    except binascii.Error as error:
+        return base64.b64decode(encoded, validate=True)
+    except ValueError as error:  # binascii's, or of what is no ASCII
         raise InvalidAudio(f"input_audio.data is not base64: {error}.") from error
 
 

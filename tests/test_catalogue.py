@@ -10,8 +10,9 @@ from engine_room.catalogue import (
     EMBEDDING_NAMES,
     Catalogue,
 )
-from engine_room.errors import ModelNotFound, NotFound, Unavailable, WrongModel
+from engine_room.errors import AmbiguousModel, ModelNotFound, NotFound, Unavailable, WrongModel
 from engine_room.jobs import Status
+from engine_room.model_settings import Loading
 from engine_room.settings import Settings
 from tests.embedding_models import write_bert, write_causal
 
@@ -308,3 +309,88 @@ def test_a_model_that_can_be_fetched_is_said_so_with_the_command(tmp_path: Path)
         assert "fetched" not in not_there.value.message
     with pytest.raises(NotFound, match="models download nomic-embed-text"):
         catalogue.embedding("")
+
+
+# ---------------------------------------------------------------- what is set for single models
+
+
+def with_settings(folder: Path, text: str, **changes: Any) -> Catalogue:
+    (folder / "settings.toml").write_text(text, "utf-8")
+    return catalogue(folder, **changes)
+
+
+def test_a_model_answers_to_its_aliases_before_all_names_but_ids(models: Path) -> None:
+    drop(models, "mistral-7b-instruct-v0.2-Q4_0.gguf", "other.gguf")
+    names = ["GPT-4", "gpt-4o", "Tutor", "mistral-7b-instruct-v0.2"]
+    found = with_settings(models, f'["other"]\naliases = {names}\n')
+    for name in (*names, "gpt-4", "tutor", "TUTOR.gguf"):
+        assert found.chat(name).id == "other"
+        assert found.find(name).root == "other"
+    roots = {model.id: model.root for model in found.listed()}
+    assert {name: roots[name] for name in names} == dict.fromkeys(names, "other")
+    assert roots["gpt-3.5-turbo"] == "smollm2-135m-instruct"
+    listed = [model.id.lower() for model in found.everything()]
+    assert len(listed) == len(set(listed))
+    assert found.chat("mistral-7b-instruct-v0.2-q4_0").id == "mistral-7b-instruct-v0.2-Q4_0"
+
+
+def test_an_alias_may_be_the_default(models: Path) -> None:
+    drop(models, "other.gguf")
+    found = with_settings(models, '["other"]\naliases = ["mine"]\n', chat_model="mine")
+    assert found.chat("gpt-4").id == "other"
+
+
+def test_an_alias_that_is_the_name_of_any_model_is_refused(embedding: Path) -> None:
+    for name in ("nomic-embed-text-v1.5.Q8_0", "whisper-1", "tts-1", "text-embedding-3-small"):
+        found = with_settings(embedding, f'["smollm2-135m-instruct"]\naliases = ["{name}"]\n')
+        with pytest.raises(Unavailable, match=rf"line 2, .*'{name}' is a model's own name"):
+            found.chat("")
+
+
+def test_files_are_another_model_in_memory_only_if_they_are_loaded_otherwise(models: Path) -> None:
+    drop(models, "m.gguf")
+    bare = catalogue(models).chat("m")
+    same = 'system_prompt = "Hi"\naliases = ["x"]\nsampling.top_k = 3\n'
+    assert with_settings(models, f'["m"]\n{same}').chat("m") == bare
+    for loading in (
+        "context_tokens = 99",
+        "gpu_layers = 0",
+        'kv_type = "f16"',
+        'template = "{{1}}"',
+    ):
+        other = with_settings(models, f'["m"]\n{loading}\n').chat("m")
+        assert other != bare
+        assert other.loading != Loading()
+        assert len({other, bare}) == 2
+
+
+def test_while_the_settings_are_wrong_no_model_answers_and_all_say_why(models: Path) -> None:
+    found = with_settings(models, '["m"]\ntypo = 1\n')
+    drop(models, "m.gguf")
+    for name in ("", "m", "gpt-4", "nothing"):
+        with pytest.raises(Unavailable, match=r'settings.toml, line 2, \["m"\] typo: no such key'):
+            found.chat(name)
+    status = found.chat_status(Status("ready"))
+    assert status.state == "unavailable"
+    assert "line 2" in (status.reason or "")
+    assert status.mend == "Mend that; it counts from the next request on."
+    assert [model.id for model in found.listed()] == ["m", "smollm2-135m-instruct"]
+    with_settings(models, "")
+    assert found.chat("m").id == "m"
+    assert found.chat_status(Status("ready")) == Status("ready")
+
+
+def test_of_names_that_differ_in_case_only_the_exact_one_answers(models: Path) -> None:
+    found = drop(models, "Both.gguf", "both.gguf", "one.gguf", "one.GGUF")
+    assert found.chat("Both").path == models / "Both.gguf"
+    assert found.chat("both").path == models / "both.gguf"
+    assert found.chat("one.GGUF").path == models / "one.GGUF"
+    with pytest.raises(AmbiguousModel, match=r"'BOTH' may be any of: Both.gguf, both.gguf"):
+        found.chat("BOTH")
+    with pytest.raises(AmbiguousModel, match=r"'one' may be any of: one.GGUF, one.gguf"):
+        found.chat("one")
+    listed = [model.id for model in found.listed()]
+    assert listed[:4] == ["Both", "both", "one", "smollm2-135m-instruct"]
+    settled = with_settings(models, '["both"]\ngpu_layers = 1\n')
+    assert settled.chat("both").loading.gpu_layers == 1
+    assert settled.chat("Both").loading.gpu_layers is None

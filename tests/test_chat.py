@@ -13,7 +13,7 @@ import pytest
 
 from engine_room.catalogue import Catalogue, ChatFile
 from engine_room.chat.cache import MIN_GAIN_TOKENS
-from engine_room.chat.engine import Chat, chat_engine
+from engine_room.chat.engine import Chat
 from engine_room.chat.format import turn_from
 from engine_room.chat.turn import ChatResult, ChatTurn, Finish, ModelTurn, Text
 from engine_room.cores import Cores
@@ -24,7 +24,7 @@ from engine_room.errors import (
     ShuttingDown,
     Unavailable,
 )
-from engine_room.jobs import Done, Engine, Event, Failed, Serve
+from engine_room.jobs import Answering, Done, Engine, Event, Failed, Serve
 from engine_room.schemas_chat import ChatRequest
 from engine_room.settings import Settings
 
@@ -50,11 +50,11 @@ def other(file: ChatFile, tmp_path: Path) -> ChatFile:
 
 
 @contextmanager
-def running(chat: Chat, file: ChatFile) -> Iterator[Engine[ModelTurn]]:
+def running(chat: Chat) -> Iterator[Engine[ModelTurn]]:
     """An open engine around a chat of our own, with the model loaded."""
 
     def load() -> Serve[ModelTurn]:
-        chat.use(file)
+        chat.load()
         return chat.serve
 
     engine = Engine("chat", load, 256)
@@ -65,13 +65,13 @@ def running(chat: Chat, file: ChatFile) -> Iterator[Engine[ModelTurn]]:
 
 @pytest.fixture(scope="module")
 def engine(file: ChatFile) -> Iterator[Engine[ChatTurn]]:
-    with running(Chat(SETTINGS), file) as engine:
+    with running(Chat(file, SETTINGS)) as engine:
         yield engine
 
 
 @pytest.fixture(scope="module")
 def roomy(file: ChatFile) -> Iterator[Engine[ChatTurn]]:
-    with running(Chat(ROOMY), file) as engine:
+    with running(Chat(file, ROOMY)) as engine:
         yield engine
 
 
@@ -94,7 +94,7 @@ class Asked:
 
     def __init__(
         self,
-        engine: Engine[Any],
+        engine: Answering[Any],
         turn: ModelTurn,
         at_event: Callable[["Asked"], None] = lambda asked: None,
     ) -> None:
@@ -183,7 +183,7 @@ def test_a_seed_gives_the_same_text_whoever_else_computes(file: ChatFile) -> Non
     cores = Cores(2)
     settings = ROOMY.model_copy(update={"chat_threads": 0})
     seeded = turn(file, "Go on: " + "one more word, " * 70, seed=42, temperature=1, max_tokens=20)
-    with running(Chat(settings, cores), file) as engine:
+    with running(Chat(file, settings, cores)) as engine:
         run(engine, seeded)
         alone = text_of(run(engine, seeded)[0])
         with cores.working("transcription"):
@@ -194,16 +194,16 @@ def test_chat_has_all_cores_while_it_writes_alone_one_beside_another_and_none_wh
     file: ChatFile,
 ) -> None:
     cores = Cores(2)
-    chat = Chat(SETTINGS.model_copy(update={"chat_threads": 0}), cores)
+    chat = Chat(file, SETTINGS.model_copy(update={"chat_threads": 0}), cores)
     shares: list[int] = []
-    with running(chat, file) as engine:
+    with running(chat) as engine:
         for others in (nullcontext(), cores.working("transcription")):
             with others:
                 ended = threading.Event()
 
                 def deliver(event: Event, ended: threading.Event = ended) -> None:
                     if isinstance(event, Text):
-                        shares.append(cores.share("chat"))
+                        shares.append(cores.share("chat smollm2-135m-instruct"))
                     else:
                         ended.set()
 
@@ -211,8 +211,8 @@ def test_chat_has_all_cores_while_it_writes_alone_one_beside_another_and_none_wh
                 assert ended.wait(30)
     assert set(shares[:2]) == {2}
     assert set(shares[-2:]) == {1}
-    with pytest.raises(ValueError, match="chat does not work"):
-        cores.share("chat")
+    with pytest.raises(ValueError, match="chat smollm2-135m-instruct does not work"):
+        cores.share("chat smollm2-135m-instruct")
 
 
 def test_text_ends_before_a_stop_string(engine: Engine[ChatTurn], file: ChatFile) -> None:
@@ -384,46 +384,6 @@ def test_a_seed_fixes_several_different_answers_whatever_is_cached(
     assert result.num_cached_tokens == 0
 
 
-def test_jobs_for_two_models_take_turns_and_are_all_answered(
-    engine: Engine[ChatTurn], file: ChatFile, other: ChatFile
-) -> None:
-    turns = [repeating(used, "ha", 4) for used in [file, other, other] * 3]
-    jobs = [Asked(engine, each) for each in turns]
-    assert [asked.text() for asked in jobs] == [" ha" * 4] * 9
-
-
-def test_another_model_waits_for_the_running_answers_and_who_comes_later_waits_for_it(
-    engine: Engine[ChatTurn], file: ChatFile, other: ChatFile
-) -> None:
-    order: list[str] = []
-
-    def noted(name: str) -> Callable[[Asked], None]:
-        return lambda asked: order.append(name)
-
-    jobs = [
-        Asked(engine, repeating(file, "ha", 40), noted("first")),
-        Asked(engine, repeating(other, "ha", 3), noted("other")),
-        Asked(engine, repeating(file, "dog", 3), noted("last")),
-    ]
-    for asked in jobs:
-        asked.answer()
-    assert list(dict.fromkeys(order)) == ["first", "other", "last"]
-    assert order == sorted(order, key=["first", "other", "last"].index)
-
-
-def test_a_job_for_another_model_that_is_cancelled_holds_nobody_up(
-    engine: Engine[ChatTurn], file: ChatFile, other: ChatFile
-) -> None:
-    long = Asked(engine, repeating(file, "ha", 200))
-    long.events.get(timeout=60)
-    blocking = Asked(engine, repeating(other, "ha", 99))
-    short = Asked(engine, repeating(file, "dog", 2))
-    blocking.job.cancel()
-    short.answer()
-    assert long.events.qsize() < 190
-    long.answer()
-
-
 # ------------------------------------------------------------ memory
 
 
@@ -441,8 +401,8 @@ class Crowded(Chat):
 def test_when_the_memory_is_full_some_pause_and_everybody_finishes(
     file: ChatFile, cache_mb: int
 ) -> None:
-    chat = Crowded(SETTINGS.model_copy(update={"chat_cache_mb": cache_mb}))
-    with running(chat, file) as engine:
+    chat = Crowded(file, SETTINGS.model_copy(update={"chat_cache_mb": cache_mb}))
+    with running(chat) as engine:
         jobs = [Asked(engine, repeating(file, word, 100)) for word in WORDS]
         answers = [asked.answer() for asked in jobs]
     assert chat.num_full > 0
@@ -479,8 +439,8 @@ def is_empty(chat: Chat) -> bool:
 
 @pytest.mark.parametrize("num_answers", [1, 3])
 def test_a_cancelled_answer_stops_at_the_next_step(file: ChatFile, num_answers: int) -> None:
-    chat = Chat(SETTINGS)
-    with running(chat, file) as engine:
+    chat = Chat(file, SETTINGS)
+    with running(chat) as engine:
         asked = Asked(engine, turn(file, n=num_answers), at_once)
         *items, last = asked.all()
         assert isinstance(last, Failed)
@@ -490,8 +450,8 @@ def test_a_cancelled_answer_stops_at_the_next_step(file: ChatFile, num_answers: 
 
 
 def test_a_prompt_cancelled_half_way_stops_at_the_next_step(file: ChatFile) -> None:
-    chat = Chat(ROOMY)
-    with running(chat, file) as engine:
+    chat = Chat(file, ROOMY)
+    with running(chat) as engine:
         Asked(engine, turn(file, "Hello.", max_tokens=1)).answer()
         asked = Asked(engine, turn(file, "word " * 600, n=2))
         time.sleep(0.1)
@@ -514,8 +474,8 @@ def test_one_that_waits_for_a_shared_prompt_goes_on_alone_when_the_other_is_canc
 
 
 def test_cancelled_jobs_leave_nothing_behind_however_far_they_came(file: ChatFile) -> None:
-    chat = Chat(SETTINGS.model_copy(update={"chat_parallel": 2}))
-    with running(chat, file) as engine:
+    chat = Chat(file, SETTINGS.model_copy(update={"chat_parallel": 2}))
+    with running(chat) as engine:
         for number in range(25):
             early = Asked(engine, turn(file, f"{number} " + "word " * 150, n=2))
             writing = Asked(engine, turn(file, f"Say {number}.", n=3), at_once)
@@ -539,7 +499,7 @@ def test_an_engine_with_nothing_to_do_does_nothing(
 
 
 def test_closing_cuts_off_what_runs_and_ends_every_job(file: ChatFile) -> None:
-    with running(Chat(SETTINGS), file) as engine:
+    with running(Chat(file, SETTINGS)) as engine:
         jobs = [Asked(engine, turn(file, f"{n} " + "word " * 100, n=2)) for n in range(30)]
         jobs[0].events.get(timeout=60)
     assert all(isinstance(asked.error(), ShuttingDown) for asked in jobs)
@@ -560,8 +520,8 @@ class Faulty(Chat):
 def test_a_failure_of_the_model_ends_all_that_run_and_the_next_turn_is_fine(
     file: ChatFile, caplog: pytest.LogCaptureFixture
 ) -> None:
-    chat = Faulty(SETTINGS)
-    with running(chat, file) as engine:
+    chat = Faulty(file, SETTINGS)
+    with running(chat) as engine:
         for _ in range(2):
             jobs = [Asked(engine, turn(file, f"{n} stories", n=2)) for n in range(6)]
             jobs[0].events.get(timeout=60)
@@ -571,11 +531,9 @@ def test_a_failure_of_the_model_ends_all_that_run_and_the_next_turn_is_fine(
     assert "llama_decode returned -3" in caplog.text
 
 
-def test_a_model_that_is_gone_when_it_is_loaded_anew_fails_its_turns_only(
-    file: ChatFile, other: ChatFile
-) -> None:
-    chat = Faulty(SETTINGS)
-    with running(chat, other) as engine:
+def test_a_model_that_is_gone_when_it_is_loaded_anew_fails_its_turns(other: ChatFile) -> None:
+    chat = Faulty(other, SETTINGS)
+    with running(chat) as engine:
         asked = Asked(engine, turn(other))
         asked.events.get(timeout=60)
         other.path.unlink()
@@ -583,7 +541,6 @@ def test_a_model_that_is_gone_when_it_is_loaded_anew_fails_its_turns_only(
         assert isinstance(asked.error(), InternalError)
         for _ in range(2):
             assert isinstance(Asked(engine, turn(other)).error(), Unavailable)
-        assert Asked(engine, turn(file, max_tokens=3)).text()
 
 
 def test_a_fault_in_one_request_fails_that_one_only(
@@ -607,32 +564,3 @@ def test_a_receiver_that_breaks_is_one_that_has_left(
     job = engine.submit(turn(file), broken)
     assert fine.answer()[1].num_completion_tokens == 30
     assert job.cancelled
-
-
-def test_a_broken_model_is_named_and_the_next_turn_is_fine(
-    engine: Engine[ChatTurn], file: ChatFile, tmp_path: Path
-) -> None:
-    path = tmp_path / "broken.gguf"
-    path.write_bytes(b"GGUF and nothing more")
-    for _ in range(2):
-        error = Asked(engine, turn(ChatFile("broken", path))).error()
-        assert isinstance(error, Unavailable)
-        assert "broken.gguf cannot be loaded" in error.message
-    assert Asked(engine, turn(file, max_tokens=3)).text()
-
-
-def test_an_engine_whose_default_model_is_missing_says_so(tmp_path: Path) -> None:
-    settings = SETTINGS.model_copy(update={"models_dir": tmp_path, "chat_model": "nothing"})
-    engine = chat_engine(settings, Catalogue(settings))
-    engine.open()
-    error = Asked(engine, turn(ChatFile("x", tmp_path / "x.gguf"))).error()
-    engine.close()
-    assert "'nothing' (setting CHAT_MODEL) is not there" in error.message
-
-
-def test_the_servers_engine_loads_the_default_model(file: ChatFile) -> None:
-    engine = chat_engine(SETTINGS, Catalogue(SETTINGS))
-    engine.open()
-    assert Asked(engine, turn(file, max_tokens=2)).text()
-    assert engine.status.state == "ready"
-    engine.close()

@@ -15,6 +15,7 @@ from engine_room.chat.cache import (
     num_common,
     num_held,
 )
+from engine_room.chat.embedded import Embedded, ids_of
 from engine_room.chat.reader import AnswerReader
 from engine_room.chat.sequence import Sequence, Tally, Tokens
 from engine_room.jobs import Job
@@ -348,3 +349,31 @@ def test_what_sequences_hold_together_counts_common_prompts_once() -> None:
     sequences[0].tokens += [1, 2, 3]
     assert num_held(sequences) == 100 + 7 + 4 + 9 + 50 + 3
     assert num_held([]) == 0
+
+
+def test_a_match_cuts_no_image_in_two() -> None:
+    world = World()
+    one = ids_of(b"one", 0, 4)
+    alike = (*one[:2], *ids_of(b"other", 0, 4)[2:])  # as a chance of one in 2**62 would have it
+    past = world.begin(tokens_of([1, 2, *one, 3, 4]))
+    world.decode(past)
+    for live in (True, False):
+        if not live:
+            world.end(past)
+        assert world.cache.match(tokens_of([1, 2, *alike, 3]), world.live).num_tokens == 2
+        assert world.cache.match(tokens_of([1, 2, *one, 9]), world.live).num_tokens == 6
+
+
+def test_a_part_of_an_image_is_not_kept() -> None:
+    world = World()
+    ids = ids_of(b"one", 0, 4)
+    begun = world.begin(tokens_of([1, 2, *ids, 3]))
+    begun.images = {2: Embedded(ids, np.zeros((4, 8), np.float32))}
+    world.decode(begun, 2)
+    begun.saw(3)
+    assert (begun.num_decoded, begun.num_plain) == (2, 0)
+    seq_id = begun.seq_id
+    world.end(begun)
+    assert world.memory.calls[-1] == ("forget", seq_id, 2)
+    assert begun.num_image_decoded == 0
+    assert world.cache.match(tokens_of([1, 2, *ids, 3]), ()).num_tokens == 2

@@ -25,6 +25,7 @@ from engine_room.chat.turn import (
     TokenizeTurn,
 )
 from engine_room.errors import InvalidRequest
+from engine_room.model_settings import Defaults
 from engine_room.schemas_completion import CompletionRequest, TextCompletion, TokenizeRequest
 
 FILE = ChatFile("some-model", Path("some-model.gguf"))
@@ -47,6 +48,18 @@ TWO: list[Text | Finish] = [
 
 def turn(**fields: Any) -> CompletionTurn:
     return completion_turn(CompletionRequest.model_validate({"prompt": "Hi"} | fields), FILE)
+
+
+def test_what_is_set_for_the_model_counts_where_a_raw_prompt_names_nothing() -> None:
+    sampling = {"top_k": 3, "max_tokens": 7, "stop": "x"}
+    file = ChatFile("some-model", FILE.path, defaults=Defaults("Be kind.", sampling))
+    body = CompletionRequest.model_validate({"prompt": "Hi"})
+    made = completion_turn(body, file)
+    assert (made.sampling.top_k, made.max_tokens, made.stop) == (3, 7, ("x",))
+    assert made.prompts == ("Hi",)
+    named = {"prompt": "Hi", "max_new_tokens": 0, "top_k": 5, "stop": []}
+    made = completion_turn(CompletionRequest.model_validate(named), file)
+    assert (made.sampling.top_k, made.max_tokens, made.stop) == (5, 0, ())
 
 
 def refusal(**fields: Any) -> InvalidRequest:

@@ -7,8 +7,9 @@ import pytest
 
 from engine_room.catalogue import ChatFile
 from engine_room.chat.format import turn_from
-from engine_room.chat.turn import ChatTurn, Sampling
+from engine_room.chat.turn import IMAGE_HERE, ChatTurn, Sampling
 from engine_room.errors import InvalidRequest
+from engine_room.model_settings import Defaults
 from engine_room.schemas_chat import ChatRequest
 
 FILE = ChatFile("some-model", Path("some-model.gguf"))
@@ -52,18 +53,38 @@ def test_a_message_without_content_is_empty_text(content: Any) -> None:
 @pytest.mark.parametrize(
     "part",
     [
-        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}},
         {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
         {"type": "video_url", "video_url": {"url": "http://x"}},
         {"type": "file", "file": {"file_id": "x"}},
     ],
 )
-def test_a_part_that_is_no_text_is_refused_by_place_and_type(part: dict[str, Any]) -> None:
+def test_a_part_of_another_kind_is_refused_by_place_and_type(part: dict[str, Any]) -> None:
     error = refusal([HI, {"role": "user", "content": [{"type": "text", "text": "See:"}, part]}])
     assert error.param == "messages[1].content"
     assert error.message == (
-        f"messages[1] has a part of type {part['type']!r}; the models of this server read text only."
+        f"messages[1] has a part of type {part['type']!r}; text, image_url and, in chats, input_audio "
+        "are read."
     )
+
+
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+
+
+def test_an_image_for_a_model_without_eyes_is_refused_with_the_file_that_gives_it_some() -> None:
+    error = refusal([HI, {"role": "user", "content": [IMAGE]}])
+    assert (error.param, error.code) == ("messages[1].content", "unsupported_value")
+    assert "some-model cannot see" in error.message
+    assert "mmproj-some-model.gguf" in error.message
+
+
+@pytest.mark.parametrize("role", ["system", "user", "assistant", "tool"])
+def test_an_image_in_a_message_of_any_role_stands_where_it_was_sent(role: str) -> None:
+    content = [{"type": "text", "text": "A"}, IMAGE, IMAGE | {"image_url": "data:;base64,BBBB"}]
+    body = ChatRequest.model_validate({"messages": [HI, {"role": role, "content": content}]})
+    made = turn_from(body, ChatFile("seer", Path("seer.gguf"), Path("mmproj-seer.gguf")))
+    assert made.messages[1]["content"] == f"A{IMAGE_HERE}{IMAGE_HERE}"
+    assert [image.data for image in made.images] == [b"\0\0\0", b"\x04\x10\x41"]
+    assert made.images[0].place == "messages[1].content"
 
 
 def test_calls_have_their_arguments_as_objects_and_results_the_name_of_what_was_called() -> None:
@@ -114,6 +135,50 @@ def test_sampling_comes_from_the_request_and_has_the_local_extras() -> None:
     assert turn([HI], repeat_penalty=1.3).sampling.repeat_penalty == 1.3
     assert turn([HI], typical=0.5).sampling.typical_p == 0.5
     assert turn([HI], dry_sequence_breakers=["."]).sampling.dry_sequence_breakers == (".",)
+
+
+def set_for_model(sampling: dict[str, Any], system_prompt: str = "") -> ChatFile:
+    return ChatFile("some-model", FILE.path, defaults=Defaults(system_prompt, sampling))
+
+
+def test_what_is_set_for_the_model_counts_where_the_request_names_nothing() -> None:
+    file = set_for_model({"temperature": 0.1, "top_k": 3, "max_tokens": 7, "stop": ["x"]})
+    body = ChatRequest.model_validate(
+        {"messages": [HI], "temperature": 0.8, "top_k": None, "max_tokens": None}
+    )
+    made = turn_from(body, file, 100)
+    assert (made.sampling.temperature, made.sampling.top_k) == (0.8, 3)
+    assert (made.max_tokens, made.stop) == (7, ("x",))
+    assert turn_from(body, FILE, 100).sampling.top_k == 40
+
+
+@pytest.mark.parametrize(
+    ("named", "sampling"),
+    [
+        ({"max_completion_tokens": 5}, {"max_tokens": 7}),
+        ({"max_tokens": 5}, {"max_tokens": 7}),
+        ({"repetition_penalty": 5}, {"repeat_penalty": 7}),
+        ({"repeat_penalty": 5}, {"repeat_penalty": 7}),
+    ],
+)
+def test_a_request_wins_by_any_name_over_what_is_set_for_the_model(
+    named: dict[str, int], sampling: dict[str, int]
+) -> None:
+    body = ChatRequest.model_validate({"messages": [HI], **named})
+    made = turn_from(body, set_for_model(sampling))
+    assert 5 in (made.max_tokens, made.sampling.repeat_penalty)
+    assert 7 not in (made.max_tokens, made.sampling.repeat_penalty)
+
+
+@pytest.mark.parametrize("role", ["system", "developer"])
+def test_the_models_system_prompt_stands_before_messages_that_have_none(role: str) -> None:
+    file = set_for_model({}, "Be kind.")
+    own = [HI, {"role": role, "content": ""}]
+    for messages, expected in (([HI], ["Be kind.", "Hi"]), (own, ["Hi", ""])):
+        body = ChatRequest.model_validate({"messages": messages})
+        made = turn_from(body, file)
+        assert [message["content"] for message in made.messages] == expected
+    assert made.messages[1]["role"] == "system"
 
 
 def test_the_least_request_is_sampled_as_llama_server_would() -> None:

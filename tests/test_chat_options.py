@@ -14,6 +14,7 @@ from engine_room.chat.options import (
     model_options,
 )
 from engine_room.errors import Unavailable
+from engine_room.model_settings import Loading
 from engine_room.settings import PROJECT_DIR, Settings
 
 # An 8B model of the usual kind: 32 layers, 8 heads of 128 keys and 128 values.
@@ -21,9 +22,11 @@ NUM_VALUES = 32 * 8 * 256
 TRAINED = 131_072
 
 
-def options_of(*flags: str, is_default: bool = True) -> ModelOptions:
+def options_of(
+    *flags: str, is_default: bool = True, loading: Loading | None = None
+) -> ModelOptions:
     settings = Settings(_env_file=None, _cli_parse_args=list(flags))
-    return model_options(settings, 24, 2, 8e9, is_default)
+    return model_options(settings, 24, 2, 8e9, is_default, loading or Loading())
 
 
 def test_without_settings_everything_is_the_models_own() -> None:
@@ -57,6 +60,13 @@ def test_what_is_made_for_the_default_model_is_for_no_other() -> None:
     flags = ("--chat-lora=a.gguf", "--chat-rope-scaling=yarn", "--chat-kv-type=q8_0")
     other = options_of(*flags, is_default=False)
     assert (other.loras, other.rope, other.kv_type) == ((), Rope(), "q8_0")
+
+
+def test_what_is_set_for_the_model_wins_over_the_settings() -> None:
+    flags = ("--chat-context-tokens=4096", "--chat-gpu-layers=7", "--chat-kv-type=q8_0")
+    loading = Loading(context_tokens=0, gpu_layers=0, kv_type="f16")
+    options = options_of(*flags, loading=loading)
+    assert (options.context_tokens, options.num_gpu_layers, options.kv_type) == (0, 0, "f16")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 """Who runs in the next batch: those that write first, then prompts, first come first served."""
 
+import numpy as np
+
+from engine_room.chat.embedded import Embedded, ids_of
 from engine_room.chat.format import sampling_of
 from engine_room.chat.reader import AnswerReader
 from engine_room.chat.scheduler import (
@@ -163,3 +166,37 @@ def test_a_cleared_scheduler_is_as_new() -> None:
     scheduler.clear()
     assert scheduler.all == []
     assert scheduler.has_place
+
+
+def seeing(num_tokens: int, sees_ahead: bool = False) -> tuple[Sequence, Embedded]:
+    """One whose prompt of 10 has an image after its first four: five positions, and so many tokens."""
+    image = Embedded(ids_of(b"one", 0, 5), np.zeros((num_tokens, 8), np.float32), None, sees_ahead)
+    made = sequence(10)
+    made.images = {4: image}
+    return made, image
+
+
+def test_a_prompt_is_decoded_up_to_an_image_then_the_image_in_parts_then_the_rest() -> None:
+    prompt, _ = seeing(450)
+    scheduler = running(prompt)
+    assert (scheduler.plan(), scheduler.plan_image()) == ([(prompt, 4)], None)
+    prompt.num_decoded = 4
+    for size in (300, 150):
+        assert (scheduler.plan(), scheduler.plan_image()) == ([], (prompt, size))
+        prompt.saw(size)
+    assert prompt.num_decoded == 9
+    assert (scheduler.plan(), scheduler.plan_image()) == ([(prompt, 1)], None)
+
+
+def test_beside_those_that_write_the_parts_of_an_image_are_as_small_as_a_prompts() -> None:
+    prompt, _ = seeing(450)
+    prompt.num_decoded = 4
+    writer = writing()
+    scheduler = running(prompt, writer)
+    assert (scheduler.plan(), scheduler.plan_image()) == ([(writer, 1)], (prompt, 100))
+
+
+def test_an_image_whose_tokens_see_each_other_is_decoded_at_once() -> None:
+    prompt, image = seeing(450, sees_ahead=True)
+    prompt.num_decoded = 4
+    assert running(prompt, writing()).plan_image() == (prompt, image.num_tokens)

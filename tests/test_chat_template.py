@@ -361,3 +361,24 @@ def test_what_looks_like_a_control_token_in_a_message_is_marked_and_the_template
     assert parts[-1] == ("system\nObey<|im_end|>\n<|im_start|>assistant\n", True)
     plain = PromptTemplate(SMOLLM2, "", "").prompt(turn([HI]))
     assert list(plain.parts()) == [(plain.text, True)]
+
+
+def test_a_template_for_contents_in_parts_only_is_given_parts() -> None:
+    template = (
+        "{% for message in messages %}{{ message.role }}:{% for part in message.content %}"
+        "{% if part.type == 'text' %}{{ part.text }}{% elif part.type == 'image' %}<image>{% endif %}"
+        "{% endfor %}\n{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
+    )
+    messages = [{"role": "system", "content": "S"}, HI]
+    assert prompt(template, messages) == "system:Suser:Hiassistant:"
+    begun = [HI, {"role": "assistant", "content": "Well, "}]
+    said = prompt(template, begun, continue_final_message=True)
+    assert said == "user:Hiassistant:Well,"
+
+
+def test_a_template_that_knows_both_texts_and_parts_is_given_texts() -> None:
+    template = (
+        "{% for m in messages %}{% if m.content is string %}{{ m.content }}"
+        "{% else %}{% for part in m.content %}<{{ part.text }}>{% endfor %}{% endif %}{% endfor %}"
+    )
+    assert prompt(template, [HI]) == "Hi"

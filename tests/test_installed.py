@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine_room.catalogue import Catalogue
-from engine_room.errors import CannotStore, Forbidden, ModelNotFound
+from engine_room.errors import AmbiguousModel, CannotStore, Forbidden, ModelNotFound
 from engine_room.installed import (
     by_id,
     by_name,
@@ -72,6 +72,18 @@ def test_a_model_is_found_by_its_id_and_by_the_name_of_which_it_is_the_only_quan
         "": None,
     }
     assert by_id("m", models) is None
+
+
+def test_of_files_that_differ_in_case_only_the_one_that_is_named_is_removed(
+    tmp_path: Path,
+) -> None:
+    models = with_files(tmp_path, "a.gguf", "A.gguf", "b.gguf", "b.GGUF")
+    for name in ("a.GGUF", "b", "B"):
+        with pytest.raises(AmbiguousModel, match=r"may be any of: [AbB]\.(gguf|GGUF), [ab]\.gguf"):
+            remove(name, models, tmp_path)
+    remove("a", models, tmp_path)
+    remove("b.GGUF", models, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["A.gguf", "b.gguf"]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """An engine answers every turn with items and one ending, in the order they came."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 
@@ -298,3 +299,27 @@ def test_turns_from_many_threads_are_all_answered_once() -> None:
     assert [events.get(timeout=10) for _ in range(400)] == [Done(0)] * 400
     engine.close()
     assert events.empty()
+
+
+def test_closing_is_not_idleness() -> None:
+    idle: list[str] = []
+    engine: Engine[str] = Engine(
+        "test", lambda: serially(lambda job: [Done()], lambda: idle.append("idle"), 60), 9
+    )
+    engine.open()
+    engine.close()
+    assert idle == []
+
+
+def test_what_is_idle_for_its_time_is_told_once_until_it_is_asked_again() -> None:
+    idle: SimpleQueue[str] = SimpleQueue()
+    engine: Engine[str] = Engine(
+        "test", lambda: serially(lambda job: [Done()], lambda: idle.put("idle"), 0.01), 9
+    )
+    engine.open()
+    for _ in range(2):
+        assert idle.get(timeout=30) == "idle"
+        time.sleep(0.05)
+        assert idle.empty()
+        engine.submit("again", lambda event: None)
+    engine.close()

@@ -97,6 +97,7 @@ def test_the_list_tells_what_is_here_and_what_is_offered(desk: Desk) -> None:
     (desk.models / ".downloads").mkdir()
     (desk.models / ".downloads" / "0123-begun.gguf.part").write_bytes(DATA)
     (desk.models / "offers.toml").write_text(MINE + "size = 1\n")
+    (desk.models / "settings.toml").write_text('["here"]\ntypo = 1\n')
     code, said = desk.run("list")
     assert code == 0
     here, offered = said.split("Can be fetched")
@@ -109,6 +110,7 @@ def test_the_list_tells_what_is_here_and_what_is_offered(desk: Desk) -> None:
     assert "qwen3-4b-instruct-2507" in offered
     assert "xtts_v2" in offered
     assert "offers.toml, line 1: size: no such key" in said
+    assert 'settings.toml, line 2, ["here"] typo: no such key' in said
     assert desk.hub.asked == []
 
 

@@ -16,11 +16,12 @@ from engine_room.chat.turn import ChatResult, Finish, Text
 from engine_room.embedding_format import embeddings_body
 from engine_room.embedding_turn import EmbeddingResult, EmbeddingTurn
 from engine_room.errors import InvalidRequest
+from engine_room.model_tables import SamplingDefaults
 from engine_room.schemas import SpeechRequest, TranscriptionRequest
 from engine_room.schemas_chat import ChatRequest
 from engine_room.schemas_completion import CompletionRequest, DetokenizeRequest, TokenizeRequest
 from engine_room.schemas_embeddings import EmbeddingsRequest
-from engine_room.schemas_models import DownloadRequest
+from engine_room.schemas_models import DownloadRequest, LoadRequest, UnloadRequest
 from engine_room.schemas_voices import NewVoiceRequest
 from engine_room.settings import Settings
 from engine_room.sillytavern import ProviderSettings, ProviderSpeech
@@ -38,6 +39,7 @@ REQUESTS: list[tuple[type[schemas.Body], dict[str, Any]]] = [
     (schemas_chat.SamplingFields, {}),
     (EmbeddingsRequest, {"input": "Hi"}),
     (schemas_chat.Message, {"role": "user"}),
+    (schemas_chat.ImageUrl, {"url": "data:image/png;base64,AAAA"}),
     (schemas_chat.Part, {}),
     (schemas_chat.StreamOptions, {}),
     (CompletionRequest, {"prompt": "Hi"}),
@@ -48,6 +50,8 @@ REQUESTS: list[tuple[type[schemas.Body], dict[str, Any]]] = [
     (schemas.ServerVad, {}),
     (NewVoiceRequest, {"name": "bob"}),
     (DownloadRequest, {"model": "qwen3-8b"}),
+    (LoadRequest, {}),
+    (UnloadRequest, {}),
     (ProviderSettings, {}),
     (ProviderSpeech, {"text": "Hi", "speaker_wav": "nova"}),
 ]
@@ -72,7 +76,8 @@ def test_every_kind_of_request_is_in_this_table() -> None:
     def below(kind: type[schemas.Body]) -> set[type[schemas.Body]]:
         return {kind}.union(*(below(child) for child in kind.__subclasses__()))
 
-    assert below(schemas.Body) - {schemas.Body} == {kind for kind, _ in REQUESTS}
+    # SamplingDefaults are a part of a file.
+    assert below(schemas.Body) - {schemas.Body, SamplingDefaults} == {kind for kind, _ in REQUESTS}
 
 
 def test_the_least_speech_request_is_mp3_in_alloys_voice() -> None:
@@ -270,7 +275,7 @@ def test_the_examples_of_the_documentation_are_valid() -> None:
 
 
 def test_a_transcription_request_is_documented_as_a_form_and_as_json() -> None:
-    content = schemas.transcription_body()["requestBody"]["content"]
+    content = schemas.transcription_route()["openapi_extra"]["requestBody"]["content"]
     assert content["multipart/form-data"]["schema"]["required"] == ["file"]
     assert content["application/json"]["schema"]["required"] == ["input_audio"]
     for form in content.values():

@@ -17,6 +17,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from engine_room.chat.embedded import whole
 from engine_room.chat.sequence import Sequence, Tokens
 
 State = NDArray[np.uint8]
@@ -94,17 +95,19 @@ class PrefixCache:
         return sum(past.state.nbytes for past in self._pasts if past.state is not None)
 
     def match(self, prompt: Tokens, live: Iterable[Sequence], with_past: bool = True) -> Match:
-        """The longest prefix there is; one token at least is left to decode, for its logits."""
+        """The longest prefix there is, no image cut in two; one token at least is left to decode, for its
+        logits."""
         best = Match(None, 0)
         if not self._memory.shares_prefixes:
             return best
         limit = len(prompt) - 1
         for past in self._neighbours(prompt) if with_past else ():
-            length = min(num_common(prompt, past.tokens), limit)
+            length = whole(prompt, min(num_common(prompt, past.tokens), limit))
             if length > best.num_tokens:
                 best = Match(past, length)
         for sequence in live:
-            length = min(num_common(prompt, sequence.prompt), sequence.num_decoded, limit)
+            common = min(num_common(prompt, sequence.prompt), sequence.num_decoded, limit)
+            length = whole(prompt, common)
             if length >= best.num_tokens and length > 0:
                 best = Match(sequence, length)
         return best
@@ -144,6 +147,9 @@ class PrefixCache:
         seq_id, num_decoded = sequence.seq_id, sequence.num_decoded
         assert seq_id is not None
         sequence.seq_id, sequence.num_decoded = None, 0
+        if sequence.num_image_decoded:  # a part of an image is of no use
+            self._memory.forget(seq_id, num_decoded)
+            sequence.num_image_decoded = 0
         self._clock += 1
         tokens = np.array(sequence.tokens[:num_decoded], np.int32)
         if not (num_decoded and self._memory.shares_prefixes):
@@ -195,7 +201,7 @@ def num_held(sequences: Iterable[Sequence]) -> int:
     prompts have in common are there once."""
     ordered = sorted(sequences, key=lambda sequence: sequence.prompt.tobytes())
     shared = sum(num_common(one.prompt, next_.prompt) for one, next_ in pairwise(ordered))
-    return sum(len(sequence.tokens) for sequence in ordered) - shared
+    return sum(sequence.num_held_tokens for sequence in ordered) - shared
 
 
 def num_common(one: Tokens, other: Tokens) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 from engine_room.catalogue import ChatFile
 from engine_room.chat.answer import timings_of, usage_of, with_timings
-from engine_room.chat.format import grammar_of, sampling_of, turn_from
+from engine_room.chat.format import grammar_of, sampling_of, turn_from, with_defaults
 from engine_room.chat.grammar import Grammar, json_grammar
 from engine_room.chat.turn import (
     ChatResult,
@@ -36,10 +36,12 @@ TOKENS_A_PIECE = 10_000
 def completion_turn(body: CompletionRequest, file: ChatFile) -> CompletionTurn:
     """The engine's turn for a request. Raises InvalidRequest for what no model here can do."""
     _check_supported(body)
+    body = with_defaults(body, file.defaults)
     stop = [body.stop] if isinstance(body.stop, str) else body.stop
     given = [n for n in (body.max_tokens, body.max_new_tokens) if n is not None]
     return CompletionTurn(
         file=file,
+        keep_alive_s=body.keep_alive,
         prompts=tuple(body.prompt),
         suffix=body.suffix,
         echo=body.echo,

@@ -1,8 +1,7 @@
-"""The chat engine: one thread that continues many conversations at once, in one batch a step.
+"""The chat engine of one model: a thread that continues many conversations at once, in one batch a step.
 
-`ChatEngine` is the thread, `Chat` what it does at each step: let in who waits, decode a batch, draw a
-token for every answer whose turn it is. One model is in memory; a turn for another one waits until
-the running answers are done, and loads that in its place.
+`Chat` is what the thread does at each step: let in who waits, decode a batch, draw a token for every
+answer whose turn it is. Which models have a thread, `chat.residents` decides.
 """
 
 import logging
@@ -10,30 +9,30 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import psutil
 
-from engine_room.catalogue import Catalogue, ChatFile
+from engine_room.catalogue import ChatFile
+from engine_room.chat.answers import sequences_of
 from engine_room.chat.cache import PrefixCache, num_held
 from engine_room.chat.logprobs import token_logprob
+from engine_room.chat.memory import file_bytes
 from engine_room.chat.options import model_options
 from engine_room.chat.pace import Pace
 from engine_room.chat.preparation import Preparation, Prepared, is_quick
 from engine_room.chat.scheduler import Scheduler
-from engine_room.chat.sequence import Sequence, Tally
-from engine_room.chat.turn import Finish, FinishReason, GenerationTurn, Item, ModelTurn, Text
+from engine_room.chat.sequence import Sequence
+from engine_room.chat.turn import Finish, FinishReason, Item, ModelTurn, Text
 from engine_room.cores import Cores
 from engine_room.errors import ApiError, InternalError, ShuttingDown
-from engine_room.jobs import Done, Engine, Failed, Inbox, Job, Serve
+from engine_room.jobs import Done, Failed, Inbox, Job
 from engine_room.metrics import Metrics
 from engine_room.settings import Settings
 
 if TYPE_CHECKING:
     from engine_room.chat.llama import LlamaModel, Slice
-    from engine_room.chat.sampler import Sampler
 
 log = logging.getLogger(__name__)
 # Finished sequences that may stay in the model's memory, beside those that run.
@@ -46,34 +45,25 @@ NUM_PREPARERS = 2
 FREE_MEMORY_SHARE = 0.1
 
 
-def chat_engine(
-    settings: Settings,
-    catalogue: Catalogue,
-    cores: Cores | None = None,
-    metrics: Metrics | None = None,
-) -> Engine[ModelTurn]:
-    """The engine, not yet open."""
-
-    def load() -> Serve[ModelTurn]:
-        chat = Chat(settings, cores, metrics)
-        chat.use(catalogue.chat(""))
-        return chat.serve
-
-    return Engine("chat", load, settings.max_queued)
-
-
 class Chat:
-    """The model in memory, and the conversations it continues. Belongs to the engine's thread."""
+    """One model, and the conversations it continues. Belongs to the engine's thread."""
 
     def __init__(
-        self, settings: Settings, cores: Cores | None = None, metrics: Metrics | None = None
+        self,
+        file: ChatFile,
+        settings: Settings,
+        cores: Cores | None = None,
+        metrics: Metrics | None = None,
+        is_default: bool = True,
     ) -> None:
+        self._file = file
         self._settings = settings
+        self._is_default = is_default
         self._cores = cores or Cores()
         self._metrics = metrics or Metrics()
+        self._part = f"chat {file.id}"
         self._max_threads = settings.chat_threads or self._cores.total
-        self._default: ChatFile | None = None  # the first one that is used
-        self._file: ChatFile | None = None
+        self._is_loaded = False
         self._model: LlamaModel
         self._inbox: Inbox[ModelTurn]
         self._jobs: deque[Job[ModelTurn]] = deque()
@@ -81,41 +71,46 @@ class Chat:
         self._outbox: list[tuple[Job[ModelTurn], Item]] = []
         self._preparers = ThreadPoolExecutor(NUM_PREPARERS, "chat prompts")
 
-    def use(self, file: ChatFile) -> None:
-        """Have this model in memory, in place of the one before. Raises Unavailable."""
-        if file == self._file:
+    def load(self, should_stop: Callable[[], bool] = lambda: False) -> None:
+        """Have the model in memory; `should_stop` is asked many times meanwhile. Raises Unavailable."""
+        if self._is_loaded:
             return
         from engine_room.chat import llama  # late: the server answers before this library is loaded
 
-        self._unload()
-        self._default = self._default or file
         started = time.perf_counter()
         max_running = self._settings.chat_parallel
         num_ids = max_running + NUM_PAST_IDS
-        file_bytes = file.path.stat().st_size if file.path.is_file() else 0
         options = model_options(
             self._settings,
             num_ids,
             self._max_threads,
-            free_bytes=psutil.virtual_memory().available - file_bytes,
-            is_default=file == self._default,
+            free_bytes=psutil.virtual_memory().available - file_bytes(self._file.path),
+            is_default=self._is_default,
+            loading=self._file.loading,
         )
-        self._model = model = llama.LlamaModel(file.path, options)
-        self._preparation = Preparation(model)
+        self._model = model = llama.LlamaModel(
+            self._file.path, options, self._file.mmproj, should_stop
+        )
+        self._preparation = Preparation(model, self._file.loading.template)
         self._pace = Pace()
         self._scheduler = Scheduler(max_running, llama.MAX_BATCH_TOKENS)
         self._cache = PrefixCache(model, num_ids, self._cache_bytes())
-        self._file = file
+        self._is_loaded = True
         self._metrics.loaded("chat")
         seconds = time.perf_counter() - started
         log.info(
             "chat model %s loaded in %.1f s; its context is %d tokens (it was trained on %d)",
-            *(file.id, seconds, model.num_context_tokens, model.num_trained_tokens),
+            *(self._file.id, seconds, model.num_context_tokens, model.num_trained_tokens),
         )
 
+    @property
+    def memory_bytes(self) -> int:
+        """What the loaded model takes: its weights, and its memory of conversations."""
+        return self._model.memory_bytes
+
     def _unload(self) -> None:
-        if self._file:
-            self._file = None
+        if self._is_loaded:
+            self._is_loaded = False
             self._model.close()
 
     def _cache_bytes(self) -> int:
@@ -128,7 +123,7 @@ class Chat:
         self._inbox = inbox
         while not (inbox.closed and self._is_idle and not self._preparing):
             if self._is_idle:
-                self._cores.stop("chat")
+                self._cores.stop(self._part)
             num_wanted = self._scheduler.num_wanted - len(self._jobs) - len(self._preparing)
             self._jobs += inbox.take(num_wanted, wait=self._is_idle)
             if inbox.closed and self._is_idle:  # then `take` does not wait
@@ -138,8 +133,9 @@ class Chat:
             except Exception:
                 log.exception("the chat model failed")
                 self._fail_all()
-        self._cores.stop("chat")
+        self._cores.stop(self._part)
         self._forget_all()
+        self._preparers.shutdown()
 
     @property
     def _is_idle(self) -> bool:
@@ -149,11 +145,9 @@ class Chat:
         """Let in who waits, decode one batch, and draw a token for each whose turn it is."""
         self._drop_cancelled()
         self._admit()
-        batch = self._scheduler.plan()
+        batch, image = self._scheduler.plan(), self._scheduler.plan_image()
         self._send()
-        if not batch:
-            return
-        if not self._decode(batch):
+        if (image and not self._decode_image(*image)) or (batch and not self._decode(batch)):
             self._make_room()
             return
         end = 0
@@ -171,11 +165,27 @@ class Chat:
 
     def _decode(self, batch: list[tuple[Sequence, int]]) -> bool:
         """False, and nothing done, when the memory has no room for it."""
+        slices = [_slice(sequence, count) for sequence, count in batch]
         num_tokens = sum(count for _, count in batch)
+        return self._computed(num_tokens, lambda: self._model.decode(slices))
+
+    def _decode_image(self, sequence: Sequence, count: int) -> bool:
+        """The same for some tokens of the image that the sequence comes to."""
+        seq_id, image = sequence.seq_id, sequence.next_image
+        assert seq_id is not None
+        assert image is not None
+        place = (seq_id, sequence.num_decoded, image, sequence.num_image_decoded, count)
+        is_done = self._computed(count, lambda: self._model.decode_image(*place))
+        if is_done:
+            sequence.saw(count)
+        return is_done
+
+    def _computed(self, num_tokens: int, decode: Callable[[], bool]) -> bool:
+        """What `decode` says, on a share of the cores; scheduler and pace learn from what it took."""
         num_threads = self._num_threads(num_tokens)
         self._model.use_threads(num_threads)
         started, cpu_started = time.perf_counter(), time.process_time()
-        if not self._model.decode([_slice(sequence, count) for sequence, count in batch]):
+        if not decode():
             return False
         seconds, cpu_s = time.perf_counter() - started, time.process_time() - cpu_started
         self._scheduler.took(num_tokens, seconds)
@@ -185,19 +195,16 @@ class Chat:
     def _num_threads(self, num_tokens: int) -> int:
         """A share of the cores; for a seed always the same, for with flash attention the last bits of a
         logit depend on it (from 512 tokens on)."""
-        self._cores.start("chat", self._max_threads)
+        self._cores.start(self._part, self._max_threads)
         if all(sequence.is_seeded for sequence in self._scheduler.running):
             return self._max_threads
-        return self._pace.num_threads(num_tokens, self._cores.share("chat"))
+        return self._pace.num_threads(num_tokens, self._cores.share(self._part))
 
     # ------------------------------------------------------------ in
 
     def _admit(self) -> None:
-        """Make sequences of the jobs for the model in memory, and let run those that fit."""
+        """Make sequences of the jobs, and let run those that fit."""
         while self._jobs:
-            is_busy = self._scheduler.all or self._preparing
-            if is_busy and self._jobs[0].turn.file != self._file:
-                break  # the other model waits until these are done
             self._open(self._jobs.popleft())
         for job, future in [each for each in self._preparing if each[1].done()]:
             self._preparing.remove((job, future))
@@ -217,12 +224,12 @@ class Chat:
                 break
             self._cache.begin(sequence, match)
             scheduler.start(sequence)
-            sequence.tally.begin(sequence.prompt_index, sequence.num_decoded)
+            sequence.tally.begin(sequence.prompt_index, sequence.num_decoded_tokens)
 
     def _open(self, job: Job[ModelTurn]) -> None:
-        """Prepare the job for its model."""
+        """Prepare the job for the model."""
         try:
-            self.use(job.turn.file)
+            self.load()  # anew after a failure
         except ApiError as error:
             self._inbox.end(job, Failed(error))
             return
@@ -241,7 +248,11 @@ class Chat:
         try:
             prepared = prepare()
             if isinstance(prepared, Prepared):
-                self._scheduler.waiting += self._sequences(job, prepared)
+                sequences = sequences_of(job, prepared, self._model)
+                self._scheduler.waiting += sequences
+                if prepared.echoes:
+                    texts = [prepared.echoes[sequence.prompt_index] for sequence in sequences]
+                    self._outbox += [(job, Text(n, text)) for n, text in enumerate(texts)]
             else:
                 self._inbox.end(job, Done(prepared))
         except ApiError as error:
@@ -249,43 +260,6 @@ class Chat:
         except Exception:  # a template of somebody else's, for one, can fail in any way
             log.exception("a request failed")
             self._inbox.end(job, Failed(InternalError()))
-
-    def _sequences(self, job: Job[ModelTurn], prepared: Prepared) -> list[Sequence]:
-        """One for each answer to each prompt. Raises InvalidRequest."""
-        turn = job.turn
-        assert isinstance(turn, GenerationTurn)
-        prompts = [np.array(tokens, np.int32) for tokens in prepared.prompts]
-        num_answers = len(prompts) * turn.num_answers
-        tally = Tally(job, num_answers, sum(map(len, prompts)))
-        sequences = []
-        for index in range(num_answers):
-            prompt_index = index // turn.num_answers
-            prompt = prompts[prompt_index]
-            if prepared.echoes:
-                self._outbox.append((job, Text(index, prepared.echoes[prompt_index])))
-            room = self._model.num_context_tokens - len(prompt)
-            sequences.append(
-                Sequence(
-                    tally=tally,
-                    index=index,
-                    prompt=prompt,
-                    prompt_index=prompt_index,
-                    max_tokens=room if turn.max_tokens is None else min(room, turn.max_tokens),
-                    sampler=self._sampler(turn, prepared, index),
-                    reader=prepared.reader(index, turn.stop),
-                    marks=prepared.marks,
-                )
-            )
-        return sequences
-
-    def _sampler(self, turn: GenerationTurn, prepared: Prepared, index: int) -> "Sampler":
-        # A seed fixes all answers of a turn, not that they are the same.
-        seed = turn.sampling.seed
-        return self._model.sampler(
-            replace(turn.sampling, seed=seed + index if seed >= 0 else -1),
-            prepared.constraint and prepared.constraint.copy(),
-            prepared.prompts[index // turn.num_answers],
-        )
 
     def _fits(self, sequence: Sequence) -> bool:
         """Whether a sequence finds room beside those that run, with some to spare for each."""

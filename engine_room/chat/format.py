@@ -3,28 +3,41 @@
 import contextlib
 import dataclasses
 import json
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, TypeVar
 
 from engine_room.catalogue import ChatFile
 from engine_room.chat.grammar import ANY_OBJECT, Grammar, gbnf_grammar, json_grammar
+from engine_room.chat.images import Image, image_of
 from engine_room.chat.tools import tool_use_of
-from engine_room.chat.turn import ChatTurn, Sampling
+from engine_room.chat.turn import IMAGE_HERE, ChatTurn, Sampling
 from engine_room.errors import InvalidRequest, UnsupportedValue, quoted
+from engine_room.model_settings import Defaults
 from engine_room.schemas_chat import ChatRequest, Message, Part, SamplingFields
 from engine_room.schemas_completion import CompletionRequest
 
 RESPONSE_FORMATS = ("text", "json_object", "json_schema")
 SAMPLING_NAMES = {field.name for field in dataclasses.fields(Sampling)}
+TEXT_PARTS = ("text", "input_text", "output_text", "refusal")
 SAME_ROLE = {"developer": "system", "function": "tool"}
+# Who names the first has named the second; other names of one thing win by themselves.
+SAME_FIELD = {"max_new_tokens": "max_tokens"}
+Fields = TypeVar("Fields", bound=SamplingFields)
 
 
 def turn_from(body: ChatRequest, file: ChatFile, default_max_tokens: int = 0) -> ChatTurn:
     """The engine's turn for a request. Raises InvalidRequest for what no model here can do."""
     _check_supported(body)
+    body = with_defaults(body, file.defaults)
     stop = [body.stop] if isinstance(body.stop, str) else body.stop
+    images: list[Image] = []
     return ChatTurn(
         file=file,
-        messages=_plain_messages(body.messages),
+        keep_alive_s=body.keep_alive,
+        messages=_with_system(
+            _plain_messages(body.messages, file, images), file.defaults.system_prompt
+        ),
+        images=tuple(images),
         sampling=sampling_of(body),
         max_tokens=body.max_completion_tokens or body.max_tokens or default_max_tokens or None,
         stop=tuple(text for text in stop if text),
@@ -35,6 +48,37 @@ def turn_from(body: ChatRequest, file: ChatFile, default_max_tokens: int = 0) ->
         tools=tool_use_of(body),
         template_arguments=_template_arguments(body),
     )
+
+
+def takes_long(body: ChatRequest) -> bool:
+    """Whether its turn is not made in a moment: a large schema takes a second, an image some milliseconds."""
+    return bool(
+        body.grammar
+        or body.response_format
+        or body.tools
+        or body.functions
+        or any(part.image_url for _, part in parts_of(body))
+    )
+
+
+def parts_of(body: ChatRequest) -> Iterator[tuple[str, Part]]:
+    """The parts of all messages, each with the place that errors name."""
+    for index, message in enumerate(body.messages):
+        if not isinstance(message.content, str):
+            yield from ((f"messages[{index}].content", part) for part in message.content)
+
+
+def with_defaults(fields: Fields, defaults: Defaults) -> Fields:
+    """The same request, and what is set for its model where it names nothing."""
+    named = {SAME_FIELD.get(name, name) for name in fields.model_fields_set}
+    unnamed = {name: value for name, value in defaults.sampling.items() if name not in named}
+    return fields.model_copy(update=unnamed)
+
+
+def _with_system(messages: list[dict[str, Any]], prompt: str) -> list[dict[str, Any]]:
+    if not prompt or any(message["role"] == "system" for message in messages):
+        return messages
+    return [{"role": "system", "content": prompt}, *messages]
 
 
 def sampling_of(fields: SamplingFields) -> Sampling:
@@ -94,15 +138,17 @@ def grammar_of(body: ChatRequest | CompletionRequest) -> Grammar | None:
     return None
 
 
-def _plain_messages(messages: list[Message]) -> list[dict[str, Any]]:
+def _plain_messages(
+    messages: list[Message], file: ChatFile, images: list[Image]
+) -> list[dict[str, Any]]:
     """Messages as templates want them: text content, and only the fields that are set. A tool's result
-    has the name of the function that was called."""
+    has the name of the function that was called. Images go into the list."""
     plain = []
     names: dict[str, str] = {}
     for index, message in enumerate(messages):
         fields: dict[str, Any] = {
             "role": SAME_ROLE.get(message.role, message.role),
-            "content": _text(message.content, index),
+            "content": _text(message.content, index, file, images),
         }
         if calls := _calls(message, f"messages[{index}]"):
             fields["tool_calls"] = calls
@@ -145,15 +191,35 @@ def _calls(message: Message, place: str) -> list[dict[str, Any]]:
     return plain
 
 
-def _text(content: str | list[Part], index: int) -> str:
+def _text(content: str | list[Part], index: int, file: ChatFile, images: list[Image]) -> str:
+    """The content as text, with IMAGE_HERE where there is an image, which goes into the list."""
     if isinstance(content, str):
         return content
+    texts = []
     for part in content:
-        if part.type not in ("text", "input_text", "output_text", "refusal"):
+        if part.type == "image_url":
+            images.append(_image(part, f"messages[{index}].content", file))
+            texts.append(IMAGE_HERE)
+        elif part.type in TEXT_PARTS:
+            texts.append(part.text or part.refusal)
+        else:
             raise InvalidRequest(
-                f"messages[{index}] has a part of type {part.type!r}; the models of this server read "
-                "text only.",
+                f"messages[{index}] has a part of type {quoted(part.type)}; text, image_url and, in chats, "
+                "input_audio are read.",
                 param=f"messages[{index}].content",
                 code="unsupported_value",
             )
-    return "".join(part.text or part.refusal for part in content)
+    return "".join(texts)
+
+
+def _image(part: Part, place: str, file: ChatFile) -> Image:
+    """Raises InvalidRequest, InvalidImage."""
+    if file.mmproj is None:
+        raise InvalidRequest(
+            f"{place}: the model {file.id} cannot see images: there is no projector for it. If it was "
+            f"trained on images, put its mmproj file into models/ as mmproj-{file.id}.gguf.",
+            param=place,
+            code="unsupported_value",
+        )
+    url = part.image_url if isinstance(part.image_url, str) else part.image_url.url
+    return image_of(url, place)

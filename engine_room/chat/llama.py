@@ -5,7 +5,7 @@ thread: nothing here is thread-safe.
 """
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,25 @@ import llama_cpp
 import numpy as np
 from numpy.typing import NDArray
 
+from engine_room.chat.embedded import Embedded
 from engine_room.chat.grammar import Constraint, tokenizer_of
 from engine_room.chat.logprobs import Spelling
-from engine_room.chat.options import POOL_CONTEXTS, ModelOptions, fitted_context, fitted_freq_scale
+from engine_room.chat.lora import use_loras
+from engine_room.chat.options import (
+    KV_BYTES,
+    POOL_CONTEXTS,
+    ModelOptions,
+    fitted_context,
+    fitted_freq_scale,
+)
 from engine_room.chat.sampler import Candidates, Sampler
 from engine_room.chat.turn import Sampling
+from engine_room.chat.vision import Vision, decode_embedded
 from engine_room.chat.vocabulary import InfillTokens
 from engine_room.errors import Unavailable
-from engine_room.llama_library import load_model, reason
+from engine_room.llama_library import is_done, load_model, reason
 
 MAX_BATCH_TOKENS = 512
-NO_ROOM = 1  # what llama_decode returns then
 # A context that nobody asked for may shrink to this, where a GPU has no memory for more.
 SMALL_CONTEXT_TOKENS = 4096
 FLASH_ATTENTION = {
@@ -51,19 +59,26 @@ class Slice:
 
 
 class LlamaModel:
-    """A GGUF in memory with one context for many sequences. Raises Unavailable when it cannot be loaded.
+    """A GGUF in memory with one context for many sequences, and with a projector (`mmproj`) that sees.
+    Raises Unavailable when it cannot be loaded.
 
     A conversation may have `num_context_tokens`; all together share `num_pool_tokens`.
     """
 
-    def __init__(self, path: Path, options: ModelOptions) -> None:
+    def __init__(
+        self,
+        path: Path,
+        options: ModelOptions,
+        mmproj: Path | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> None:
         params = llama_cpp.llama_model_default_params()
         params.n_gpu_layers = options.num_gpu_layers
-        self._model = load_model(path, "chat model", params)
+        self._model = load_model(path, "chat model", params, should_stop=should_stop)
         self._context: Any = None
         try:
             self._open_context(path, options)
-            self._use_loras(options)
+            use_loras(self._model, self._context, options.loras)
         except BaseException:
             self._free()
             raise
@@ -73,6 +88,7 @@ class LlamaModel:
         self.num_vocab: int = llama_cpp.llama_vocab_n_tokens(self._vocab)
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._batch = _Batch()
+        self.vision = Vision(mmproj, self._model, options, MAX_BATCH_TOKENS) if mmproj else None
         texts = [self._token_text(token) for token in range(self.num_vocab)]
         # A text of n bytes has at least n / max_token_bytes tokens.
         self.max_token_bytes = max(len(text.encode()) for text in texts)
@@ -94,10 +110,15 @@ class LlamaModel:
         """Set the context and the two sizes."""
         self.num_trained_tokens = trained = llama_cpp.llama_model_n_ctx_train(self._model)
         in_ram = options.num_gpu_layers == 0 or not llama_cpp.llama_supports_gpu_offload()
-        num_tokens = fitted_context(options, trained, self._num_values(), in_ram)
+        num_values = self._num_values()
+        num_tokens = fitted_context(options, trained, num_values, in_ram)
         while True:
             self.num_context_tokens = num_tokens
             self.num_pool_tokens = POOL_CONTEXTS * num_tokens
+            self.memory_bytes = int(
+                llama_cpp.llama_model_size(self._model)
+                + self.num_pool_tokens * num_values * KV_BYTES[options.kv_type]
+            )
             freq_scale = fitted_freq_scale(options.rope, trained, num_tokens)
             params = _context_params(self.num_pool_tokens, options, freq_scale)
             self._context = llama_cpp.llama_init_from_model(self._model, params)
@@ -125,21 +146,6 @@ class LlamaModel:
         llama_cpp.llama_model_meta_val_str(self._model, name.encode(), buffer, len(buffer))
         return buffer.value.decode("utf-8", "replace")
 
-    def _use_loras(self, options: ModelOptions) -> None:
-        """Add the adapters; they are freed with the model. Raises Unavailable."""
-        adapters = []
-        for lora in options.loras:
-            if not lora.path.is_file():
-                raise _no_lora(lora.path, "there is no such file")
-            adapter = llama_cpp.llama_adapter_lora_init(self._model, str(lora.path).encode())
-            if not adapter:
-                raise _no_lora(lora.path, reason())
-            adapters.append(adapter)
-        if adapters:
-            pointers = (llama_cpp.llama_adapter_lora_p_ctypes * len(adapters))(*adapters)
-            scales = (ctypes.c_float * len(adapters))(*(lora.scale for lora in options.loras))
-            llama_cpp.llama_set_adapters_lora(self._context, pointers, len(adapters), scales)
-
     def use_threads(self, num_threads: int) -> None:
         """Decode with this many threads from now on; asking for the same again costs nothing."""
         if num_threads != self._num_threads:
@@ -149,6 +155,8 @@ class LlamaModel:
     def close(self) -> None:
         """Free the memory; the model is not to be used any more."""
         self._candidates.close()
+        if self.vision:
+            self.vision.close()
         self._free()
 
     def _free(self) -> None:
@@ -272,10 +280,13 @@ class LlamaModel:
         """Decode a batch of up to MAX_BATCH_TOKENS tokens; False, and nothing done, when the memory has
         no room for them. The logits of a slice that wants them are under the index of its last token in
         the batch. Raises RuntimeError when the model cannot compute."""
-        code = llama_cpp.llama_decode(self._context, self._batch.of(slices))
-        if code not in (0, NO_ROOM):
-            raise RuntimeError(f"llama_decode returned {code}")
-        return bool(code == 0)
+        return is_done(llama_cpp.llama_decode(self._context, self._batch.of(slices)))
+
+    def decode_image(
+        self, seq_id: int, position: int, embedded: Embedded, begin: int, count: int
+    ) -> bool:
+        """The same for some tokens of an image that begins at this position; leaves no logits."""
+        return is_done(decode_embedded(self._context, seq_id, position, embedded, begin, count))
 
     def sampler(
         self,
@@ -377,11 +388,4 @@ def _no_context(path: Path, options: ModelOptions) -> Unavailable:
         f"The chat model {path.name} has no place for conversations "
         f"(CHAT_CONTEXT_TOKENS={options.context_tokens}, CHAT_KV_TYPE={options.kv_type}): {reason()}.",
         "Lower CHAT_CONTEXT_TOKENS or CHAT_GPU_LAYERS, or set CHAT_KV_TYPE=f16.",
-    )
-
-
-def _no_lora(path: Path, why: str) -> Unavailable:
-    return Unavailable(
-        f"The LoRA {path} cannot be used: {why}.",
-        "Put an adapter (GGUF) made for this chat model there, or take it out of CHAT_LORA.",
     )

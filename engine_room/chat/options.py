@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from engine_room.errors import Unavailable
+from engine_room.model_settings import Loading
 from engine_room.settings import Settings, in_project
 
 KvType = Literal["f16", "q8_0", "q4_0"]
@@ -56,9 +57,16 @@ class ModelOptions:
 
 
 def model_options(
-    settings: Settings, num_sequences: int, num_threads: int, free_bytes: float, is_default: bool
+    settings: Settings,
+    num_sequences: int,
+    num_threads: int,
+    free_bytes: float,
+    is_default: bool,
+    loading: Loading,
 ) -> ModelOptions:
-    """The options by the settings; LoRA and RoPE, which suit one model, for the default one only."""
+    """The options by the settings, and what is set for the model; LoRA and RoPE, which suit one model, for
+    the default one only."""
+    context_tokens, gpu_layers = loading.context_tokens, loading.gpu_layers
     rope = Rope(
         settings.chat_rope_scaling,
         settings.chat_rope_freq_base,
@@ -67,10 +75,10 @@ def model_options(
     return ModelOptions(
         num_sequences=num_sequences,
         num_threads=num_threads,
-        context_tokens=settings.chat_context_tokens,
+        context_tokens=(settings.chat_context_tokens if context_tokens is None else context_tokens),
         free_bytes=free_bytes,
-        num_gpu_layers=settings.chat_gpu_layers,
-        kv_type=settings.chat_kv_type,
+        num_gpu_layers=settings.chat_gpu_layers if gpu_layers is None else gpu_layers,
+        kv_type=loading.kv_type or settings.chat_kv_type,
         flash_attention=settings.chat_flash_attention,
         rope=rope if is_default else Rope(),
         loras=tuple(map(_lora, settings.chat_lora)) if is_default else (),
@@ -104,7 +112,8 @@ def fitted_context(
         raise Unavailable(
             f"{POOL_CONTEXTS} conversations of {num_tokens:,} tokens take {needed_bytes / 1e9:.1f} GB "
             f"of memory; {max(options.free_bytes, 0) / 1e9:.1f} GB are free.",
-            "Lower the setting CHAT_CONTEXT_TOKENS, or set CHAT_KV_TYPE=q8_0.",
+            "Lower the setting CHAT_CONTEXT_TOKENS, or set CHAT_KV_TYPE=q8_0; where "
+            "models/settings.toml sets context_tokens or kv_type for this model, change them there.",
         )
     return num_tokens
 

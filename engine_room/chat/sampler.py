@@ -104,7 +104,8 @@ class Sampler:
             llama_cpp.llama_sampler_chain_add(self._chain, link)
         if num_back := _num_looked_back(candidates, sampling):
             for token in prompt[-num_back:]:
-                llama_cpp.llama_sampler_accept(self._chain, token)
+                if token >= 0:  # else it is a part of an image
+                    llama_cpp.llama_sampler_accept(self._chain, token)
 
     def sample(self, logits_index: int) -> int:
         """The next token, by the logits that the last batch left at this index. Raises InvalidRequest when

@@ -78,21 +78,34 @@ class Scheduler:
         """The next batch: sequences, and how many of its pending tokens each one decodes."""
         writing = [sequence for sequence in self.running if sequence.num_pending == 1]
         batch = [(sequence, 1) for sequence in writing[: self._max_batch_tokens]]
-        room = self._max_batch_tokens - len(batch)
-        if all(sequence.is_seeded for sequence in self.running):
-            room = min(room, SEEDED_PROMPT_TOKENS)
-        elif writing:
-            room = min(room, self._prompt_tokens_in(BESIDE_WRITING_S, MIN_PROMPT_TOKENS))
-        else:
-            room = min(room, self._prompt_tokens_in(ALONE_S, MIN_PROMPT_TOKENS_ALONE))
+        room = min(self._max_batch_tokens - len(batch), self._prompt_tokens)
         for sequence in self.running:
-            if sequence.num_pending > 1 and room > 0:
-                # A prompt's last token goes among the writers, in a batch of its own size: so that the
-                # same request draws from the same numbers, whether its prompt was cached or not.
-                num_tokens = min(sequence.num_pending - 1, room)
+            # A prompt's last token goes among the writers, in a batch of its own size: so that the
+            # same request draws from the same numbers, whether its prompt was cached or not.
+            num_tokens = min(sequence.num_pending - 1, sequence.num_plain, room)
+            if num_tokens > 0:
                 batch.append((sequence, num_tokens))
                 room -= num_tokens
         return batch
+
+    def plan_image(self) -> tuple[Sequence, int] | None:
+        """The first sequence that comes to an image, and how many of its tokens are decoded next, in a batch
+        of their own."""
+        for sequence in self.running:
+            if image := sequence.next_image:
+                num_left = image.num_tokens - sequence.num_image_decoded
+                room = min(self._max_batch_tokens, self._prompt_tokens)
+                return sequence, num_left if image.sees_ahead else min(num_left, room)
+        return None
+
+    @property
+    def _prompt_tokens(self) -> int:
+        """How many tokens of prompts are decoded at once."""
+        if all(sequence.is_seeded for sequence in self.running):
+            return SEEDED_PROMPT_TOKENS
+        if any(sequence.num_pending == 1 for sequence in self.running):
+            return self._prompt_tokens_in(BESIDE_WRITING_S, MIN_PROMPT_TOKENS)
+        return self._prompt_tokens_in(ALONE_S, MIN_PROMPT_TOKENS_ALONE)
 
     def _prompt_tokens_in(self, seconds: float, least: int) -> int:
         return max(least, int(self._prompt_tokens_per_s * seconds))

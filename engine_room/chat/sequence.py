@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from engine_room.chat.embedded import Embedded
 from engine_room.chat.logprobs import HeldLogprobs
 from engine_room.chat.reader import AnswerReader
 from engine_room.chat.turn import ChatResult, GenerationTurn, Item, ModelTurn, Text
@@ -92,7 +93,8 @@ class Tally:
 @dataclass(eq=False, slots=True)
 class Sequence:
     """One answer. `tokens` is the prompt and what was generated; the model's memory holds the first
-    `num_decoded` of them, under `seq_id`, while the sequence runs."""
+    `num_decoded` of them, under `seq_id`, while the sequence runs. `images` are those in the prompt, by where
+    they begin; of the one that comes next it holds `num_image_decoded` tokens."""
 
     tally: Tally
     index: int
@@ -102,6 +104,8 @@ class Sequence:
     reader: AnswerReader
     marks: Mapping[int, bytes] = field(default_factory=dict)  # control tokens that the reader reads
     prompt_index: int = 0  # which of the turn's prompts
+    images: Mapping[int, Embedded] = field(default_factory=dict)
+    num_image_decoded: int = 0
     tokens: list[int] = field(default_factory=list)
     seq_id: int | None = None
     num_decoded: int = 0
@@ -117,6 +121,36 @@ class Sequence:
     def num_pending(self) -> int:
         """Tokens that the model has not seen yet; 1 while the answer is being written."""
         return len(self.tokens) - self.num_decoded
+
+    @property
+    def num_plain(self) -> int:
+        """Those of them before the next image, which comes at once when there are none."""
+        begins = (begin for begin in self.images if begin >= self.num_decoded)
+        return min(begins, default=len(self.tokens)) - self.num_decoded
+
+    @property
+    def next_image(self) -> Embedded | None:
+        """The image that comes at once."""
+        return self.images.get(self.num_decoded)
+
+    def saw(self, num_tokens: int) -> None:
+        """So many more tokens of the image that comes at once are decoded."""
+        image = self.images[self.num_decoded]
+        self.num_image_decoded += num_tokens
+        if self.num_image_decoded == image.num_tokens:
+            self.num_decoded += len(image.ids)
+            self.num_image_decoded = 0
+
+    @property
+    def num_decoded_tokens(self) -> int:
+        """What its decoded positions take of the model's memory: images can take more than those."""
+        before = {at: image for at, image in self.images.items() if at < self.num_decoded}
+        return self.num_decoded + num_shared_positions(before)
+
+    @property
+    def num_held_tokens(self) -> int:
+        """What all of it takes."""
+        return len(self.tokens) + num_shared_positions(self.images)
 
     @property
     def num_generated(self) -> int:
@@ -158,3 +192,8 @@ class Sequence:
             yield item
         if logprobs:
             yield Text(self.index, "", logprobs)
+
+
+def num_shared_positions(images: Mapping[int, Embedded]) -> int:
+    """How many more tokens than positions there are in images."""
+    return sum(image.num_tokens - len(image.ids) for image in images.values())

@@ -1,22 +1,16 @@
-"""Messages to a prompt, by the model's own Jinja template.
-
-Implements what Hugging Face's chat templates expect of their surroundings:
-https://huggingface.co/docs/transformers/chat_templating
-"""
+"""Messages to a prompt, by the model's own Jinja template, or the one that is set for it."""
 
 import hashlib
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import jinja2
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from engine_room.chat.jinja import compiled, to_json
 from engine_room.chat.tool_format import PLAIN, ToolFormat, format_of, in_plain_words
-from engine_room.chat.turn import ChatTurn, ThinkingMarks
+from engine_room.chat.turn import IMAGE_HERE, ChatTurn, ThinkingMarks
 from engine_room.errors import InvalidRequest
 
 # For models that carry no template: ChatML, the most widely understood one.
@@ -32,6 +26,15 @@ THINKING_MARKS = (
     ThinkingMarks("<think>", "</think>"),
     ThinkingMarks("[THINK]", "[/THINK]"),
     ThinkingMarks("<|START_THINKING|>", "<|END_THINKING|>"),
+)
+# What a template made for other messages may do.
+TEMPLATE_FAILURES = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
 )
 Messages = list[dict[str, Any]]
 
@@ -51,35 +54,32 @@ class Prompt:
     is_thinking: bool = False
 
     def parts(self) -> Iterator[tuple[str, bool]]:
-        """The text in parts, each with whether control tokens are recognised in it. The first is the
-        beginning of the prompt, perhaps empty."""
+        """The text in parts, each with whether control tokens are recognised in it; IMAGE_HERE is a part of
+        its own. The first is the beginning of the prompt, perhaps empty."""
         for number, part in enumerate(re.split(f"[{LITERAL_BEGIN}{LITERAL_END}]", self.text)):
-            if part or number == 0:
-                yield part, number % 2 == 0
+            for at, text in enumerate(re.split(f"({IMAGE_HERE})", part)):
+                if text or number == at == 0:
+                    yield text, number % 2 == 0
 
 
 class PromptTemplate:
-    """A model's chat template. Stateless once built, any thread may use it; sandboxed, for it comes with
-    the file. `control_texts` are the model's control tokens, which a message cannot contain."""
+    """A model's chat template. Stateless once built, any thread may use it. `control_texts` are the model's
+    control tokens, which a message cannot contain."""
 
     def __init__(
         self, source: str, bos_token: str, eos_token: str, control_texts: Iterable[str] = ()
     ) -> None:
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-        )
-        environment.globals["raise_exception"] = _refuse
-        environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
-        environment.filters["tojson"] = _to_json
         try:
-            self._template = environment.from_string(source or CHATML)
+            self._template = compiled(source or CHATML)
         except jinja2.TemplateSyntaxError:
-            self._template = environment.from_string(CHATML)
+            self._template = compiled(CHATML)
         self._source = source
         self._tokens = {"bos_token": bos_token, "eos_token": eos_token}
         texts = sorted(filter(None, control_texts), key=len, reverse=True)
         self._control_text = re.compile("|".join(map(re.escape, texts))) if texts else None
         self._marks = next((marks for marks in THINKING_MARKS if marks.end in source), None)
+        # Some models that see were given templates for contents in parts only, and show no plain text.
+        self._takes_parts = not self._shows(CONTINUE_HERE) and self._shows(_parts(CONTINUE_HERE))
 
     def prompt(self, turn: ChatTurn) -> Prompt:
         """The prompt for a turn. A template that refuses the messages as they are, or does not show the
@@ -128,12 +128,28 @@ class PromptTemplate:
         if tools:
             arguments["tools"] = tools
         if not turn.continue_final_message:
-            return self._template.render(**arguments, messages=messages)
+            return self._template.render(**arguments, messages=self._contents(messages))
         # The final message is found again by a mark at its end: its text may occur in the template too.
         final = messages[-1] | {"content": messages[-1]["content"].rstrip() + CONTINUE_HERE}
         arguments["add_generation_prompt"] = False
-        prompt = self._template.render(**arguments, messages=[*messages[:-1], final])
+        contents = self._contents([*messages[:-1], final])
+        prompt = self._template.render(**arguments, messages=contents)
         return prompt[: prompt.rindex(CONTINUE_HERE)]
+
+    def _contents(self, messages: Messages) -> Messages:
+        if not self._takes_parts:
+            return messages
+        return [message | {"content": _parts(message["content"])} for message in messages]
+
+    def _shows(self, content: Any) -> bool:
+        """Whether a text is in the prompt when it is sent so."""
+        message = {"role": "user", "content": content}
+        try:
+            return CONTINUE_HERE in self._template.render(
+                **self._tokens, messages=[message], add_generation_prompt=True
+            )
+        except (jinja2.TemplateError, *TEMPLATE_FAILURES):
+            return False
 
     def _with_thinking(self, turn: ChatTurn, prompt: Prompt) -> Prompt:
         """The prompt with what the model may think before it answers."""
@@ -164,13 +180,8 @@ class PromptTemplate:
         return [self._literal(item) for item in value] if isinstance(value, list) else value
 
 
-def _refuse(message: str) -> None:
-    raise jinja2.TemplateError(message)
-
-
-def _to_json(value: Any, indent: int | None = None, **_: Any) -> str:
-    """As in Hugging Face's templates; Jinja's own filter is for HTML and escapes `<`."""
-    return json.dumps(value, ensure_ascii=False, indent=indent)
+def _parts(text: str) -> list[dict[str, str]]:
+    return [{"type": "text", "text": text}]
 
 
 def _shows_tools(text: str, messages: Messages, tools: list[Any]) -> bool:
@@ -186,7 +197,7 @@ def _with_arguments_as_text(message: dict[str, Any]) -> dict[str, Any]:
     calls = []
     for call in message["tool_calls"]:
         arguments = call["function"]["arguments"]
-        text = arguments if isinstance(arguments, str) else _to_json(arguments)
+        text = arguments if isinstance(arguments, str) else to_json(arguments)
         calls.append(call | {"function": call["function"] | {"arguments": text}})
     return message | {"tool_calls": calls}
 

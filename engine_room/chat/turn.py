@@ -1,5 +1,6 @@
 """What the chat engine is asked, and what it answers with."""
 
+import secrets
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -8,8 +9,11 @@ from numpy.typing import NDArray
 
 from engine_room.catalogue import ChatFile
 from engine_room.chat.grammar import Grammar
+from engine_room.chat.images import Image
 from engine_room.chat.logprobs import TokenLogprob
 
+# Nobody can type it: it is another one at each start.
+IMAGE_HERE = f"\ufdd2{secrets.token_hex(16)}\ufdd2"
 FinishReason = Literal["stop", "length", "tool_calls"]
 
 
@@ -72,9 +76,15 @@ class ThinkingMarks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelTurn:
-    """One request to the chat engine: for this model."""
+    """One request to the chat engine: for this model, which is then to stay in memory for so long."""
 
     file: ChatFile
+    keep_alive_s: float | None = None  # None: as the settings say
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadTurn(ModelTurn):
+    """The model is to be in memory, nothing else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +108,8 @@ class GenerationTurn(ModelTurn):
 class ChatTurn(GenerationTurn):
     """A conversation in plain role/content messages, to be continued."""
 
-    messages: list[dict[str, Any]]
+    messages: list[dict[str, Any]]  # where an image stands, their text has IMAGE_HERE
+    images: tuple[Image, ...] = ()
     continue_final_message: bool = False
     tools: ToolUse | None = None
     template_arguments: dict[str, Any] = field(default_factory=dict)

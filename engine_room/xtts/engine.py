@@ -45,19 +45,18 @@ MAX_OPEN = 64  # requests that take turns; the others wait in the inbox
 
 
 def cloning_engine(
-    settings: Settings,
-    cores: Cores | None = None,
-    metrics: Metrics | None = None,
+    settings: Settings, cores: Cores | None = None, metrics: Metrics | None = None
 ) -> Engine[XttsTurn]:
     """The engine, not yet open. It is ready without a model: that is loaded at the first turn."""
 
     def load() -> Serve[XttsTurn]:
-        cloning = Cloning(settings, cores, partial(setattr, engine, "status"), metrics)
+        cloning = Cloning(settings, cores, partial(setattr, engine, "status"), metrics, in_memory)
         if settings.xtts_at_start and cloning_status(settings).state == "ready":
             cloning.use(default_folder(settings.models_dir))
         return cloning.serve
 
-    engine = Engine("voice cloning", load, settings.max_queued)
+    in_memory: set[str] = set()
+    engine = Engine("voice cloning", load, settings.max_queued, in_memory=in_memory)
     return engine
 
 
@@ -70,9 +69,11 @@ class Cloning:
         cores: Cores | None = None,
         report: Callable[[Status], None] = lambda status: None,
         metrics: Metrics | None = None,
+        in_memory: set[str] | None = None,
     ) -> None:
         self._settings = settings
         self._report = report
+        self._in_memory = set() if in_memory is None else in_memory
         self._cores = cores or Cores()
         self._metrics = metrics or Metrics()
         self._metrics.expect_faults(fault.name for fault in Fault)
@@ -100,6 +101,7 @@ class Cloning:
         self._report(Status("ready"))
         self._metrics.loaded("voice_cloning")
         self._model = model
+        self._in_memory.add(folder.id)
         self._places = Places(model.gpt, model.num_voice_ids, self._decoded)
         return model
 
@@ -113,6 +115,7 @@ class Cloning:
             freed = (before - psutil.Process().memory_info().rss) / 1e6
             log.info("XTTS model %s unloaded, %.0f MB freed", self._model.folder.id, freed)
         self._model = None
+        self._in_memory.clear()
 
     def serve(self, inbox: Inbox[XttsTurn]) -> None:
         """Answer what comes into the inbox until it is closed."""
