@@ -33,9 +33,17 @@ class Server(uvicorn.Server):
     error that the client can read. `close_engines` is given the seconds they have, on a thread of its own.
     """
 
-    def __init__(self, config: uvicorn.Config, close_engines: Callable[[float], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, close_engines: Callable[[float], None], settings: Settings
+    ) -> None:
         super().__init__(config)
         self._close_engines = close_engines
+        self._settings = settings
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer from now on; what the log may still suggest keeps nobody waiting."""
+        await super().startup(sockets)
+        threading.Thread(target=suggest, args=(self._settings,), daemon=True).start()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """On SIGTERM or Ctrl-C, in the main thread between two instructions: nothing may wait here."""
@@ -69,7 +77,6 @@ def listen_or_exit(settings: Settings) -> socket.socket:
             "Stop the program that uses it, or choose another port with --port."
         )
     announce(listening, settings)
-    threading.Thread(target=suggest, args=(settings,), name="suggestion", daemon=True).start()
     return listening
 
 
@@ -86,7 +93,7 @@ def serve(
         timeout_graceful_shutdown=settings.stop_timeout_s,
     )
     with contextlib.suppress(KeyboardInterrupt):
-        Server(config, close_engines).run(sockets=[listening])
+        Server(config, close_engines, settings).run(sockets=[listening])
 
 
 def listen(host: str, port: int) -> socket.socket:

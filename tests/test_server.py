@@ -3,12 +3,15 @@
 import importlib.util
 import re
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from engine_room.server import announce, listen, settings_of_command_line, suggest
 from engine_room.settings import Settings
+from tests.conftest import PROJECT_DIR
 
 
 def test_small_writes_are_sent_at_once() -> None:
@@ -64,3 +67,17 @@ def test_the_start_names_a_better_chat_model_while_only_the_bundled_one_is_there
     assert said(suggest_model=False) == said(chat_model="mine") == ""
     (tmp_path / "mine.gguf").write_bytes(b"GGUF")
     assert said() == ""
+
+
+def test_a_running_server_says_so_in_its_log(tmp_path: Path) -> None:
+    folders = [f"--{name}-dir={tmp_path}" for name in ("models", "audio", "voice-clones")]
+    with subprocess.Popen(
+        [sys.executable, "openai_api.py", "--port=0", "--chat-model=", *folders],
+        cwd=PROJECT_DIR,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr
+        assert any("openai_api.py models use" in line for line in process.stderr)  # waits for it
+        process.terminate()
+        process.stderr.read()
