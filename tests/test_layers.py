@@ -256,6 +256,7 @@ NEIGHBOURS = {
     ("model_settings", "errors"),
     ("model_settings", "gguf"),
     ("model_settings", "model_tables"),
+    ("model_tables", "settings"),
     ("model_settings", "settings"),
     ("model_tables", "chat.jinja"),
     ("model_tables", "errors"),
