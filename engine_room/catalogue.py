@@ -158,7 +158,10 @@ class Catalogue:
         return ModelNotFound(name, known, f"{FETCH} {offer.id}", answers)
 
     def _default(self, files: list[ChatFile]) -> ChatFile:
-        found = _by_name(self._default_name or BUNDLED_ID, files)
+        try:
+            found = _by_name(self._default_name or BUNDLED_ID, files)
+        except AmbiguousModel as error:
+            raise Unavailable(f"The setting CHAT_MODEL: {error.message}") from error
         if found:
             return found
         if self._default_name:

@@ -5,7 +5,7 @@ The only importer of huggingface_hub, whose token, proxies, timeouts and offline
 
 import importlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from huggingface_hub import HfApi, constants, get_hf_file_metadata, get_session, hf_hub_url
@@ -31,9 +31,10 @@ from engine_room.errors import (
 # What its HTTP library raises: httpx before version 2 and on Python 3.10, httpx2 since.
 TRANSPORT_ERROR: type[BaseException] = HfHubHTTPError.__bases__[0]
 # It reads 64 kB at a time, and each time costs as much as hashing them. It has no setting for that; should
-# the number have another name one day, downloads of gigabits a second are slower, and that is all.
-_HTTP_CORE = importlib.import_module(TRANSPORT_ERROR.__module__.replace("httpx", "httpcore"))
-_HTTP_CORE.HTTP11Connection.READ_NUM_BYTES = 1 << 20
+# the number be elsewhere one day, downloads of gigabits a second are slower, and that is all.
+with suppress(ImportError, AttributeError):
+    _core = importlib.import_module(TRANSPORT_ERROR.__module__.replace("httpx", "httpcore"))
+    _core.HTTP11Connection.READ_NUM_BYTES = 1 << 20
 PARTIAL_CONTENT, RANGE_NOT_SATISFIABLE = 206, 416
 NUM_FOUND = 20
 

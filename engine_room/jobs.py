@@ -79,6 +79,11 @@ class Status:
     mend: str | None = None
 
 
+def counted(seconds: float | None) -> float | None:
+    """A time to wait, no longer than threads can; who wakes early looks and waits on."""
+    return None if seconds is None else min(max(seconds, 0), threading.TIMEOUT_MAX)
+
+
 class Inbox(Generic[Turn]):
     """The jobs of one engine: those that wait, at most `max_queued`, and those that were taken.
 
@@ -159,7 +164,7 @@ class Inbox(Generic[Turn]):
                         taken.append(job)
                 if taken or not wait or self._is_woken:
                     break
-                if not self._changed.wait(patience_s):
+                if not self._changed.wait(counted(patience_s)):
                     break
             self._is_woken = False
             self._taken.update(taken)

@@ -12,8 +12,8 @@ from typing import Any
 
 from engine_room.errors import Unavailable
 from engine_room.gguf import QUANT_SUFFIX
-from engine_room.model_tables import ALL_MODELS, ForOne, KvType, Seen, Tables, read, stamp
-from engine_room.settings import Settings
+from engine_room.model_tables import ALL_MODELS, ForOne, Seen, Tables, read, stamp
+from engine_room.settings import KvType, Settings
 
 log = logging.getLogger(__name__)
 FILE = "settings.toml"  # in models/

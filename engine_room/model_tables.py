@@ -7,19 +7,18 @@ import difflib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from engine_room import toml_lines
 from engine_room.chat import jinja
 from engine_room.errors import quoted
 from engine_room.schemas_chat import INT32_MAX, SamplingFields, Stops
+from engine_room.settings import ContextTokens, KvType
 
 ALL_MODELS = "*"
-MIN_CONTEXT_TOKENS = 64
 Alias = Annotated[str, Field(pattern=r"^\S(.*\S)?$", max_length=96)]
-KvType = Literal["f16", "q8_0", "q4_0"]
 # The stamps of the files that were read: while these are the same, so is what they say.
 Seen = dict[Path, object]
 
@@ -53,20 +52,11 @@ class ForAll(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    context_tokens: int | None = Field(None, ge=0, le=100_000_000)
+    context_tokens: ContextTokens | None = None
     gpu_layers: int | None = Field(None, ge=-1, le=INT32_MAX)
     kv_type: KvType | None = None
     system_prompt: str | None = None
     sampling: SamplingDefaults = SamplingDefaults()
-
-    @field_validator("context_tokens")
-    @classmethod
-    def _is_a_context(cls, value: int | None) -> int | None:
-        if value and value < MIN_CONTEXT_TOKENS:
-            raise ValueError(
-                f"{value} tokens hold no conversation: 0 (the model's own), or {MIN_CONTEXT_TOKENS} at least"
-            )
-        return value
 
 
 class ForOne(ForAll):

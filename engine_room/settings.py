@@ -47,6 +47,18 @@ def _split_keys(value: object) -> object:
 Folder = Annotated[Path, AfterValidator(in_project)]
 Keys = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_keys)]
 Count = Annotated[int, Field(ge=0)]
+KvType = Literal["f16", "q8_0", "q4_0"]
+
+
+def _is_a_context(value: int) -> int:
+    if 0 < value < 64:
+        raise ValueError(
+            f"{value} tokens hold no conversation: 0 (the model's own), or 64 at least"
+        )
+    return value
+
+
+ContextTokens = Annotated[Count, Field(le=100_000_000), AfterValidator(_is_a_context)]
 Factor = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -114,9 +126,8 @@ class Settings(BaseSettings):
         description="model that answers for names without a file of their own; empty: the bundled one",
     )
     chat_parallel: int = Field(8, ge=1, le=64, description="answers written at the same time")
-    chat_context_tokens: Count = Field(
+    chat_context_tokens: ContextTokens = Field(
         0,
-        le=100_000_000,
         description="context in tokens, at most what the model was trained on; 0: that, as far as an eighth "
         "of the free memory holds it twice",
     )
@@ -150,7 +161,7 @@ class Settings(BaseSettings):
         "auto",
         description="flash attention: `auto` (where the model and the device can), `on`, `off`",
     )
-    chat_kv_type: Literal["f16", "q8_0", "q4_0"] = Field(
+    chat_kv_type: KvType = Field(
         "f16",
         description="how conversations are held in memory: `f16`, `q8_0` (half as large), `q4_0` (a quarter)",
     )
@@ -270,15 +281,6 @@ class Settings(BaseSettings):
                     f"{origin!r} is no origin; one is like https://chat.example.com or http://10.0.0.5:3000"
                 )
         return origins
-
-    @field_validator("chat_context_tokens")
-    @classmethod
-    def _is_a_context(cls, value: int) -> int:
-        if 0 < value < 64:
-            raise ValueError(
-                f"{value} tokens hold no conversation: 0 (the model's own), or 64 at least"
-            )
-        return value
 
     @field_validator("chat_kv_type")
     @classmethod

@@ -86,6 +86,13 @@ def running_server(
         log.close()
 
 
+@pytest.fixture
+def http(own_server: Server) -> Iterator[httpx.Client]:
+    """A plain client of the server that a module of tests has for its own."""
+    with own_server.http() as http:
+        yield http
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The server that most acceptance tests share."""

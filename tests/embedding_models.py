@@ -70,14 +70,7 @@ def write_causal(
     tokens = [*special, *(f"<0x{byte:02X}>" for byte in range(256)), "\u2581", *LETTERS]
     types = [gguf.TokenType.UNKNOWN, gguf.TokenType.CONTROL, gguf.TokenType.CONTROL]
     types += [gguf.TokenType.BYTE] * 256 + [gguf.TokenType.NORMAL] * (1 + len(LETTERS))
-    writer.add_tokenizer_model(tokenizer)
-    writer.add_vocab_size(len(tokens))
-    writer.add_token_list(tokens)
-    writer.add_token_scores([0.0] * len(tokens))
-    writer.add_token_types(types)
-    writer.add_unk_token_id(0)
-    writer.add_bos_token_id(1)
-    writer.add_eos_token_id(2)
+    add_tokens(writer, tokens, types, tokenizer)
     writer.add_add_bos_token(False)
     writer.add_add_eos_token(True)
     shapes: dict[str, tuple[int, ...]] = {
@@ -100,6 +93,20 @@ def write_causal(
             f"{name}.ffn_down.weight": (WIDTH, HIDDEN),
         }
     return _finished(writer, path, shapes)
+
+
+def add_tokens(
+    writer: gguf.GGUFWriter, tokens: list[str], types: list[gguf.TokenType], tokenizer: str
+) -> None:
+    """A SentencePiece vocabulary, of which the first three are unknown, begin and end."""
+    writer.add_tokenizer_model(tokenizer)
+    writer.add_vocab_size(len(tokens))
+    writer.add_token_list(tokens)
+    writer.add_token_scores([0.0] * len(tokens))
+    writer.add_token_types(types)
+    writer.add_unk_token_id(0)
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
 
 
 def _writer(path: Path, architecture: str, pooling: gguf.PoolingType | None) -> gguf.GGUFWriter:

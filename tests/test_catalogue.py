@@ -394,3 +394,14 @@ def test_of_names_that_differ_in_case_only_the_exact_one_answers(models: Path) -
     settled = with_settings(models, '["both"]\ngpu_layers = 1\n')
     assert settled.chat("both").loading.gpu_layers == 1
     assert settled.chat("Both").loading.gpu_layers is None
+
+
+def test_a_default_that_could_be_two_is_the_settings_fault(models: Path) -> None:
+    drop(models, "Both.gguf", "both.gguf")
+    found = catalogue(models, chat_model="BOTH")
+    with pytest.raises(
+        Unavailable, match=r"CHAT_MODEL.*'BOTH' may be any of: Both.gguf, both.gguf"
+    ):
+        found.chat("")
+    assert found.chat("both.gguf").id == "both"
+    assert [model.id for model in found.listed()][:2] == ["Both", "both"]

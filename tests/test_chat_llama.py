@@ -11,10 +11,10 @@ import pytest
 
 from engine_room.catalogue import Catalogue
 from engine_room.chat.llama import MAX_BATCH_TOKENS, LlamaModel, Slice
-from engine_room.chat.options import KvType, Lora, ModelOptions, Rope
+from engine_room.chat.options import Lora, ModelOptions, Rope
 from engine_room.chat.turn import Sampling
 from engine_room.errors import Unavailable
-from engine_room.settings import Settings
+from engine_room.settings import KvType, Settings
 
 GREEDY = Sampling(0, 0.95, 40, 0.05, 1.0, 0, 0, -1)
 NUM_IDS = 4

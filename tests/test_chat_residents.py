@@ -19,6 +19,7 @@ from engine_room.chat.residents import Residents
 from engine_room.chat.turn import LoadTurn, ModelTurn
 from engine_room.errors import (
     ApiError,
+    InternalError,
     LoadingStopped,
     ModelBusy,
     QueueFull,
@@ -60,7 +61,7 @@ class World:
         self.go.set()
         self.residents = Residents(
             self.load,
-            lambda file: 100 if file.id == "large" else 10,
+            self.need_of,
             self.default,
             budget_bytes=room,
             keep_alive_s=keep_alive_s,
@@ -73,6 +74,11 @@ class World:
             raise Unavailable("there is none", "get one")
         return file("a")
 
+    def need_of(self, file: ChatFile) -> int:
+        if file.id == "unheard-of":
+            raise KeyError(file.id)
+        return 100 if file.id == "large" else 10
+
     def load(self, file: ChatFile, should_stop: Callable[[], bool]) -> Loaded:
         self.loads.append(file.id)
         self.is_loading.set()
@@ -84,7 +90,7 @@ class World:
             raise ZeroDivisionError("strange")
         if file.id in self.broken:
             raise Unavailable(f"{file.id} is broken", "mend it")
-        return Loaded(serially(self.answer), 100 if file.id == "large" else 10)
+        return Loaded(serially(self.answer), self.need_of(file))
 
     def answer(self, job: Job[ModelTurn]) -> Iterator[Event]:
         yield "begun"
@@ -116,6 +122,14 @@ class Asked:
         assert self.is_over.wait(WAIT_S)
         assert isinstance(self.last, Failed)
         return self.last.error
+
+
+def answering(world: World, name: str) -> Asked:
+    """A turn that has begun, and goes on until it may `go`."""
+    world.go.clear()
+    asked = Asked(world, file(name))
+    assert asked.has_begun.wait(WAIT_S)
+    return asked
 
 
 def ask(world: World, name: str, keep_alive_s: float | None = None) -> object:
@@ -165,29 +179,24 @@ def test_the_one_longest_not_used_makes_room(world: World) -> None:
 
 def test_one_that_answers_never_makes_room(world: World) -> None:
     ask(world, "b")
-    world.go.clear()
-    answering = [Asked(world, file(name)) for name in ("a", "b")]
-    for asked in answering:
-        assert asked.has_begun.wait(WAIT_S)
+    begun = [answering(world, name) for name in ("a", "b")]
     third = Asked(world, file("c"))
     time.sleep(2 * QUICK.max_stay_s)
     assert set(world.residents.states()) == {"a", "b"}
     assert world.residents.num_waiting == 1
     world.go.set()
     assert third.result() == "c"
-    assert [asked.result() for asked in answering] == ["a", "b"]
+    assert [asked.result() for asked in begun] == ["a", "b"]
 
 
 def test_an_idle_one_makes_room_though_one_that_answers_was_asked_earlier(world: World) -> None:
     world.quick |= {"b", "c"}
-    world.go.clear()
-    answering = Asked(world, file("a"))
-    assert answering.has_begun.wait(WAIT_S)
+    begun = answering(world, "a")
     ask(world, "b")
     assert ask(world, "c") == "c"
     assert set(world.residents.states()) == {"a", "c"}
     world.go.set()
-    assert answering.result() == "a"
+    assert begun.result() == "a"
 
 
 def test_two_clients_with_a_model_each_are_served_in_batches() -> None:
@@ -208,22 +217,18 @@ def test_two_clients_with_a_model_each_are_served_in_batches() -> None:
 
 def test_one_in_use_makes_room_after_its_stay_and_who_asks_it_then_waits_in_line() -> None:
     with opened(World(room=10)) as world:
-        world.go.clear()
-        first = Asked(world, file("a"))
-        assert first.has_begun.wait(WAIT_S)
+        begun = answering(world, "a")
         other = Asked(world, file("b"))
         time.sleep(2 * QUICK.max_stay_s)
         late = Asked(world, file("a"))
         world.go.set()
-        for asked, name in ((first, "a"), (other, "b"), (late, "a")):
+        for asked, name in ((begun, "a"), (other, "b"), (late, "a")):
             assert asked.result() == name
         assert world.loads == ["a", "b", "a"]
 
 
 def test_a_small_one_comes_at_once_though_a_large_one_waits_for_room(world: World) -> None:
-    world.go.clear()
-    answering = Asked(world, file("a"))
-    assert answering.has_begun.wait(WAIT_S)
+    answering(world, "a")
     large = Asked(world, file("large"))
     small = Asked(world, file("b"))
     assert small.has_begun.wait(WAIT_S)
@@ -242,10 +247,8 @@ def test_one_too_large_for_the_room_comes_alone_and_the_log_says_so(
 
 def test_nothing_is_loaded_for_who_left_while_waiting_for_room(world: World) -> None:
     ask(world, "b")
-    world.go.clear()
-    answering = [Asked(world, file(name)) for name in ("a", "b")]
-    for asked in answering:
-        assert asked.has_begun.wait(WAIT_S)
+    for name in ("a", "b"):
+        answering(world, name)
     gone = Asked(world, file("c"))
     gone.job.cancel()
     world.go.set()
@@ -328,13 +331,11 @@ def test_a_model_that_nobody_asks_for_goes_after_its_time() -> None:
 
 
 def test_one_is_unloaded_when_asked_to_be_but_not_while_it_answers(world: World) -> None:
-    world.go.clear()
-    asked = Asked(world, file("a"))
-    assert asked.has_begun.wait(WAIT_S)
+    begun = answering(world, "a")
     with pytest.raises(ModelBusy, match="'a' is answering"):
         world.residents.unload("a")
     world.go.set()
-    asked.result()
+    begun.result()
     world.residents.unload("a")
     assert world.residents.states() == {}
     world.residents.unload("never heard of")
@@ -353,11 +354,28 @@ def test_a_model_whose_settings_changed_takes_the_place_of_its_earlier_self(worl
     assert world.residents.states() == {"a": "loaded"}
 
 
+def test_an_error_in_deciding_fails_who_waits_and_the_next_is_answered(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert isinstance(Asked(world, file("unheard-of")).error(), InternalError)
+    assert ask(world, "b") == "b"
+    assert "unheard-of" in caplog.text
+
+
+def test_who_hangs_up_in_the_queue_of_a_model_holds_nobody_up() -> None:
+    with opened(World(room=10)) as world:
+        answering(world, "a")
+        queued = Asked(world, file("a"))
+        other = Asked(world, file("b"))
+        time.sleep(2 * QUICK.max_stay_s)
+        queued.job.cancel()
+        world.go.set()
+        assert other.result() == "b"
+
+
 def test_only_so_many_wait_for_room() -> None:
     with opened(World(room=10, max_queued=2)) as world:
-        world.go.clear()
-        answering = Asked(world, file("a"))
-        assert answering.has_begun.wait(WAIT_S)
+        answering(world, "a")
         waiting = [Asked(world, file(name)) for name in ("b", "c")]
         with pytest.raises(QueueFull):
             Asked(world, file("d"))
@@ -372,12 +390,10 @@ def test_only_so_many_wait_for_room() -> None:
 def test_closing_ends_every_job_wherever_it_is() -> None:
     world = World(room=10)
     with opened(world):
-        world.go.clear()
-        answering = Asked(world, file("a"))
-        assert answering.has_begun.wait(WAIT_S)
+        begun = answering(world, "a")
         waiting = [Asked(world, file(name)) for name in ("a", "b")]
         world.go.set()
-    assert answering.is_over.wait(WAIT_S)
+    assert begun.is_over.wait(WAIT_S)
     assert all(isinstance(asked.error(), ShuttingDown) for asked in waiting)
     with pytest.raises(ShuttingDown):
         Asked(world, file("a"))

@@ -71,12 +71,6 @@ def own_server(hub: LocalHub, tmp_path_factory: pytest.TempPathFactory) -> Itera
     shutil.rmtree(folder)
 
 
-@pytest.fixture
-def http(own_server: Server) -> Iterator[httpx.Client]:
-    with own_server.http() as http:
-        yield http
-
-
 def test_a_whole_answer_comes_when_the_model_is_there(http: httpx.Client, hub: LocalHub) -> None:
     body = HELLO | {"model": "first"}
     for _ in range(2):

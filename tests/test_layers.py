@@ -263,6 +263,7 @@ NEIGHBOURS = {
     ("model_settings", "errors"),
     ("model_settings", "gguf"),
     ("model_settings", "model_tables"),
+    ("model_tables", "settings"),
     ("model_settings", "settings"),
     ("model_tables", "chat.jinja"),
     ("model_tables", "errors"),

@@ -41,12 +41,6 @@ def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def http(own_server: Server) -> Iterator[httpx.Client]:
-    with own_server.http() as http:
-        yield http
-
-
-@pytest.fixture
 def client(own_server: Server) -> Iterator[openai.OpenAI]:
     with own_server.client() as client:
         yield client
@@ -125,6 +119,18 @@ def test_a_request_says_how_long_its_model_stays(http: httpx.Client, keep_alive:
     body = {"model": "second", "prompt": "Hello", "max_tokens": 2, "keep_alive": keep_alive}
     assert http.post("/v1/completions", json=body).json()["model"] == "second"
     assert becomes(http, "second", "available")
+
+
+@pytest.mark.parametrize("keep_alive", [-1, "-1s", 1e300, "99999999999h"])
+def test_a_model_may_be_kept_longer_than_any_clock_counts(
+    http: httpx.Client, keep_alive: object
+) -> None:
+    chat = {"model": "second", "messages": HELLO, "max_tokens": 2, "keep_alive": keep_alive}
+    vectors = {"model": "tiny-embed", "input": "Hello", "keep_alive": keep_alive}
+    for _ in range(2):
+        assert http.post("/v1/chat/completions", json=chat).status_code == 200
+        assert http.post("/v1/embeddings", json=vectors).status_code == 200
+    assert http.post(f"{MODELS}/load", json={}).json()["status"] == "loaded"
 
 
 @pytest.mark.parametrize("keep_alive", ["soon", "5 minutes", [], "-"])

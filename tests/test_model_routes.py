@@ -34,12 +34,6 @@ def own_server(hub: LocalHub, tmp_path_factory: pytest.TempPathFactory) -> Itera
     shutil.rmtree(folder)
 
 
-@pytest.fixture
-def http(own_server: Server) -> Iterator[httpx.Client]:
-    with own_server.http() as http:
-        yield http
-
-
 def ids(http: httpx.Client) -> list[str]:
     return [model["id"] for model in http.get(MODELS).json()["data"]]
 

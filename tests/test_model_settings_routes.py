@@ -31,12 +31,6 @@ def models(own_server: Server) -> Iterator[Path]:
     (folder / "settings.toml").unlink(missing_ok=True)
 
 
-@pytest.fixture
-def http(own_server: Server) -> Iterator[httpx.Client]:
-    with own_server.http() as http:
-        yield http
-
-
 def settle(models: Path, text: str) -> None:
     (models / "settings.toml").write_text(f'["{ID}"]\n{text}\n', "utf-8")
 

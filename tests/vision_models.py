@@ -12,6 +12,8 @@ from typing import Literal
 import gguf
 import numpy as np
 
+from tests.embedding_models import add_tokens
+
 Kind = Literal["llava", "gemma", "qwen"]
 ARCHITECTURES: Mapping[Kind, str] = {"llava": "llama", "gemma": "gemma3", "qwen": "qwen2vl"}
 PROJECTORS: Mapping[Kind, str] = {"llava": "mlp", "gemma": "gemma3", "qwen": "qwen2vl_merger"}
@@ -75,14 +77,7 @@ def _add_tokenizer(writer: gguf.GGUFWriter) -> None:
     tokens = [*CONTROL, *(f"<0x{byte:02X}>" for byte in range(256))]
     types = [gguf.TokenType.CONTROL] * len(CONTROL) + [gguf.TokenType.BYTE] * 256
     types[0] = gguf.TokenType.UNKNOWN
-    writer.add_tokenizer_model("llama")
-    writer.add_vocab_size(len(tokens))
-    writer.add_token_list(tokens)
-    writer.add_token_scores([0.0] * len(tokens))
-    writer.add_token_types(types)
-    writer.add_unk_token_id(0)
-    writer.add_bos_token_id(1)
-    writer.add_eos_token_id(2)
+    add_tokens(writer, tokens, types, "llama")
     writer.add_add_bos_token(True)
     writer.add_add_space_prefix(False)
 

@@ -1,4 +1,4 @@
-"""LoRA adapters on a chat model: a third importer of llama_cpp, for these alone."""
+"""LoRA adapters on a chat model, by llama_cpp."""
 
 import ctypes
 from collections.abc import Sequence

@@ -10,9 +10,8 @@ from typing import Literal
 
 from engine_room.errors import Unavailable
 from engine_room.model_settings import Loading
-from engine_room.settings import Settings, in_project
+from engine_room.settings import KvType, Settings, in_project
 
-KvType = Literal["f16", "q8_0", "q4_0"]
 # Bytes per element: a block of 32 has a scale of two bytes besides.
 KV_BYTES: dict[KvType, float] = {"f16": 2, "q8_0": 34 / 32, "q4_0": 18 / 32}
 POOL_CONTEXTS = 2  # the memory holds this many conversations of full length

@@ -19,11 +19,30 @@ from collections.abc import Callable
 from engine_room.catalogue import ChatFile
 from engine_room.chat.resident import Load, Patience, Resident
 from engine_room.chat.turn import ModelTurn
-from engine_room.errors import LoadingStopped, ModelBusy, QueueFull, ShuttingDown, Unavailable
-from engine_room.jobs import STOP_S, Deliver, Engine, Failed, Job, Serve, Status, refusing
+from engine_room.errors import (
+    InternalError,
+    LoadingStopped,
+    ModelBusy,
+    QueueFull,
+    ShuttingDown,
+    Unavailable,
+)
+from engine_room.jobs import (
+    STOP_S,
+    Deliver,
+    Engine,
+    Failed,
+    Job,
+    Serve,
+    Status,
+    counted,
+    refusing,
+)
 from engine_room.schemas import ModelStatus
 
 log = logging.getLogger(__name__)
+# A job whose client hung up leaves an engine's queue without a word: so what waits for that looks.
+LOOK_AGAIN_S = 1.0
 
 
 class Residents:
@@ -178,9 +197,8 @@ class Residents:
     def _run(self) -> None:
         while True:
             with self._changed:
-                while not (gone := self._arrange()) and not self._is_over:
-                    patience_s = self._wake_at - time.perf_counter()
-                    self._changed.wait(None if patience_s == math.inf else max(patience_s, 0))
+                while not (gone := self._arranged()) and not self._is_over:
+                    self._changed.wait(counted(self._wake_at - time.perf_counter()))
             if not gone:
                 return
             gone.engine.close()
@@ -188,6 +206,17 @@ class Residents:
                 self._residents.remove(gone)
                 self._changed.notify_all()
             log.info("chat model %s unloaded", gone.file.id)
+
+    def _arranged(self) -> Resident | None:
+        """`_arrange`, whatever happens: nobody waits for ever."""
+        try:
+            return self._arrange()
+        except Exception:
+            log.exception("the chat models could not be arranged")
+            failed, self._waiting = self._waiting, deque()
+            for job in failed:
+                job.end(Failed(InternalError()))
+            return None
 
     def _arrange(self) -> Resident | None:
         """Do what can be done now, and set when to look again; a resident that is to be ended, if any."""
@@ -219,7 +248,8 @@ class Residents:
             is_idle = each.engine.is_idle
             goes_at = min(stays_until, each.pauses_until(self._patience)) if is_idle else math.inf
             can_all_go = can_all_go and (each.is_leaving or now >= goes_at)
-            self._wake_at = min([self._wake_at, *(t for t in (stays_until, goes_at) if t > now)])
+            times = (stays_until, goes_at, now + LOOK_AGAIN_S)
+            self._wake_at = min([self._wake_at, *(t for t in times if t > now)])
         if can_all_go:
             for each in in_its_way:
                 each.is_leaving = True
@@ -276,11 +306,13 @@ class Residents:
     def _expire(self, now: float) -> None:
         """See off those that nobody used for as long as they were to be kept."""
         for each in self._residents:
-            if each.loaded_at < math.inf and each.engine.is_idle:
-                expires_at = each.used_at + each.keep_alive_s
-                each.is_leaving = each.is_leaving or now >= expires_at
-                if expires_at > now:
-                    self._wake_at = min(self._wake_at, expires_at)
+            if each.loaded_at == math.inf or each.keep_alive_s == math.inf:
+                continue
+            expires_at = each.used_at + each.keep_alive_s
+            if now >= expires_at and each.engine.is_idle:
+                each.is_leaving = True
+            later = expires_at if expires_at > now else now + LOOK_AGAIN_S
+            self._wake_at = min(self._wake_at, later)
 
     def _drop_cancelled(self) -> None:
         for job in [job for job in self._waiting if job.cancelled]:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -48,19 +49,25 @@ class Vision:
     def seen(self, images: Sequence[Image], check: Callable[[int], None]) -> list[Seen]:
         """What each image becomes; before any is encoded, `check` is told how many tokens they are in all.
         Raises what it raises, InvalidImage, Unavailable."""
-        with self._lock:
+        with self._lock, ExitStack() as cut:
             self._load()
-            cuts = [self._kept.get(image.digest) or _Cut(self._context, image) for image in images]
-            try:
-                check(sum(map(num_tokens, cuts)))
-                return [
-                    self._encoded(cut, image) if isinstance(cut, _Cut) else cut
-                    for cut, image in zip(cuts, images, strict=True)
-                ]
-            finally:
-                for cut in cuts:
-                    if isinstance(cut, _Cut):
-                        cut.free()
+            known = [self._remembered(image) or self._cut(image, cut) for image in images]
+            check(sum(map(num_tokens, known)))
+            return [
+                self._encoded(each, image) if isinstance(each, _Cut) else each
+                for each, image in zip(known, images, strict=True)
+            ]
+
+    def _remembered(self, image: Image) -> Seen | None:
+        if image.digest in self._kept:
+            self._kept.move_to_end(image.digest)
+        return self._kept.get(image.digest)
+
+    def _cut(self, image: Image, until: ExitStack) -> "_Cut":
+        """The image cut, and freed then."""
+        cut = _Cut(self._context, image)
+        until.callback(cut.free)
+        return cut
 
     def _load(self) -> None:
         if self._context:
@@ -88,7 +95,7 @@ class Vision:
 
     def _encoded(self, cut: "_Cut", image: Image) -> Seen:
         """The image encoded, and remembered."""
-        if known := self._kept.get(image.digest):  # it is twice in one request
+        if known := self._remembered(image):  # it is twice in one request
             return known
         pieces: list[list[int] | Embedded] = []
         for chunk in cut.chunks():
