@@ -31,6 +31,7 @@
     GET  /health                        how each part is
     GET  /metrics                       how much it did and how long it took, for Prometheus
     GET  /docs, /openapi.json           this API, to read and to try
+    GET  /, /page/…                     the page
 
 Each `/v1` route answers without the `/v1` too. Limits (all settings): uploads of 25 MB, speech of
 20,000 characters, 256 waiting requests per engine. Start it with `python openai_api.py`.
@@ -50,6 +51,7 @@ from engine_room import (
     schemas,
     schemas_chat,
     schemas_completion,
+    schemas_models,
     schemas_voices,
     sillytavern,
     streams,
@@ -69,14 +71,6 @@ from engine_room.health import health_of
 from engine_room.message_media import fill_media
 from engine_room.metrics import CONTENT_TYPE
 from engine_room.schemas_embeddings import EmbeddingList, EmbeddingsRequest
-from engine_room.schemas_models import (
-    Download,
-    DownloadList,
-    DownloadRequest,
-    LoadRequest,
-    ModelDeleted,
-    UnloadRequest,
-)
 from engine_room.server import listen_or_exit, serve, settings_of_command_line
 from engine_room.settings import Settings
 from engine_room.speaking import is_sse
@@ -357,7 +351,9 @@ def list_models(held: Held, type: Literal["chat", "all"] = "chat") -> schemas.Mo
 
 
 @v1.post("/models/load", tags=["models"], response_model=schemas.Model)
-async def load_model(request: Request, held: Held, body: LoadRequest) -> schemas.Model:
+async def load_model(
+    request: Request, held: Held, body: schemas_models.LoadRequest
+) -> schemas.Model:
     """Have a chat model in memory; answered when it is there."""
     turn = LoadTurn(file=held.catalogue.chat(body.model), keep_alive_s=body.keep_alive)
     await streams.result_of(request, held.chat, turn)
@@ -365,15 +361,19 @@ async def load_model(request: Request, held: Held, body: LoadRequest) -> schemas
 
 
 @v1.post("/models/unload", tags=["models"])
-def unload_model(held: Held, body: UnloadRequest) -> schemas.Model:
+def unload_model(held: Held, body: schemas_models.UnloadRequest) -> schemas.Model:
     """Free a chat model's memory; 409 while it answers. It is loaded again when it is asked for."""
     model_id = held.catalogue.chat(body.model).id
     held.chat.unload(model_id)
     return held.with_status([held.catalogue.find(model_id)])[0]
 
 
-@v1.post("/models/download", tags=["models"], response_model=Download, responses=STREAMED)
-async def download_model(request: Request, held: Held, body: DownloadRequest) -> Response:
+@v1.post(
+    "/models/download", tags=["models"], response_model=schemas_models.Download, responses=STREAMED
+)
+async def download_model(
+    request: Request, held: Held, body: schemas_models.DownloadRequest
+) -> Response:
     """Fetch a model: answered when it begins, or with `stream` until it is there. It goes on by itself."""
     stream = await streams.open_stream(request, held.downloads, DownloadTurn(body.model))
     if body.stream:
@@ -384,21 +384,21 @@ async def download_model(request: Request, held: Held, body: DownloadRequest) ->
 
 
 @v1.get("/models/downloads", tags=["models"])
-def list_downloads(held: Held) -> DownloadList:
+def list_downloads(held: Held) -> schemas_models.DownloadList:
     """The downloads that run, and those that ended since the server's start."""
-    return DownloadList(data=held.downloads.all())
+    return schemas_models.DownloadList(data=held.downloads.all())
 
 
 @v1.delete("/models/downloads/{download_id}", tags=["models"])
-def stop_download(held: Held, download_id: str) -> Download:
+def stop_download(held: Held, download_id: str) -> schemas_models.Download:
     """Stop a download. What was fetched is kept for the next time."""
     return held.downloads.stop(download_id)
 
 
 @v1.delete("/models/{model_id:path}", tags=["models"])
-def delete_model(held: Held, model_id: str) -> ModelDeleted:
+def delete_model(held: Held, model_id: str) -> schemas_models.ModelDeleted:
     """Delete a model's files, by its own id. Those that came with the install stay."""
-    return ModelDeleted(id=held.delete_model(model_id))
+    return schemas_models.ModelDeleted(id=held.delete_model(model_id))
 
 
 @v1.get("/models/{model_id:path}", tags=["models"], response_model=schemas.Model)

@@ -1,4 +1,4 @@
-"""The app without its routes: the door, CORS, docs that work offline, every failure in OpenAI's shape."""
+"""The app without its routes: the door, CORS, the page, offline docs, every failure in OpenAI's shape."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,13 +16,14 @@ from engine_room import schemas
 from engine_room.door import Door
 from engine_room.errors import ApiError, InvalidRequest, MethodNotAllowed, NotFound
 from engine_room.metrics import Metrics
+from engine_room.page import PREFIX, Page
 from engine_room.settings import Settings
 
 VERSION = "0.1.0"
 
 
 def bare_app(settings: Settings, metrics: Metrics, lifespan: Callable[[FastAPI], Any]) -> FastAPI:
-    """An app that answers nothing yet, but that in the right way, and counts it."""
+    """An app that answers nothing yet but the page; that in the right way, and counted."""
     app: FastAPI = FastAPIOffline(
         title="OpenAI-compatible local server",
         description="Chat, speech and transcription in one process.",
@@ -36,6 +37,9 @@ def bare_app(settings: Settings, metrics: Metrics, lifespan: Callable[[FastAPI],
             ValidationError: on_error,
         },
     )
+    page = Page()
+    app.add_route("/", page.index, include_in_schema=False)
+    app.mount(PREFIX, page)
     # The last one added is the outermost: errors of the door carry CORS headers too.
     app.add_middleware(Door, settings=settings, metrics=metrics)
     app.add_middleware(

@@ -109,7 +109,7 @@ def listen(host: str, port: int) -> socket.socket:
 def announce(listening: socket.socket, settings: Settings) -> None:
     """Say in the log where the server is, to whom it is open, and what keeps cloned voices silent."""
     port = listening.getsockname()[1]
-    log.info("Serving on http://localhost:%d/v1 (try it at http://localhost:%d/docs)", port, port)
+    log.info("Serving on http://localhost:%d/v1 (the page: http://localhost:%d)", port, port)
     if not settings.openai_api_keys and settings.host not in ("127.0.0.1", "::1", "localhost"):
         log.warning(
             "No key is set and the server listens on %s: everyone who can reach this machine can use "

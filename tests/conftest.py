@@ -19,6 +19,7 @@ from engine_room.xtts.folder import XttsFolder
 from engine_room.xtts.studio import speaker_names
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
+pytest_plugins = ["tests.browser"]
 # A real model is hundreds of times larger than the tiny one.
 IS_REAL_XTTS = "XTTS_MODEL_DIR" in os.environ
 REAL_XTTS_PATIENCE_S = 900

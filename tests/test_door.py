@@ -123,10 +123,16 @@ def test_a_form_stays_a_form_however_its_type_is_written() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1/models", "/docs", "/metrics", "/", "/v1/audio/voices/alloy", "/healthy"]
+    "path", ["/v1/models", "/docs", "/metrics", "/pages", "/v1/audio/voices/alloy", "/healthy"]
 )
 def test_with_a_key_configured_other_paths_are_closed(path: str) -> None:
     assert request("GET", path, settings(openai_api_keys=("k",))).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/", "/page/app.js", "/page/vendor/marked.js"])
+def test_the_page_is_open_without_a_key_to_read_only(path: str) -> None:
+    assert request("GET", path, settings(openai_api_keys=("k",))).status_code == 200
+    assert request("POST", path, settings(openai_api_keys=("k",))).status_code == 401
 
 
 @pytest.mark.parametrize("path", ["/v1/audio/voices", "/v1/audio/models", "/audio/voices/"])

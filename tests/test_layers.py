@@ -148,6 +148,7 @@ FLOORS = [
         "door",
         "engines",
         "origins",
+        "page",
         "server",
     }
     | {"message_media", "speaking", "speech_key", "synthesis", "transcribing", "uploads"},
@@ -157,6 +158,7 @@ FLOORS = [
 NEIGHBOURS = {
     ("fetched_voices", "standard_voices"),
     ("app", "door"),
+    ("app", "page"),
     ("chat.answer", "chat.logprobs"),
     ("commands", "model_commands"),
     ("catalogue", "jobs"),
@@ -260,6 +262,7 @@ NEIGHBOURS = {
     ("embedding_format", "embedding_turn"),
     ("embedding_turn", "catalogue"),
     ("door", "origins"),
+    ("door", "page"),
     ("model_settings", "errors"),
     ("model_settings", "gguf"),
     ("model_settings", "model_tables"),
@@ -311,7 +314,7 @@ NEIGHBOURS = {
 OWNERS = {
     "fastapi": {"app", "fetch_on_use", "openai_api"},
     "fastapi_offline": {"app"},
-    "starlette": {"app", "fetch_on_use", "message_media", "streams", "uploads"},
+    "starlette": {"app", "fetch_on_use", "message_media", "page", "streams", "uploads"},
     "sse_starlette": {"streams"},
     "uvicorn": {"server"},
     "prometheus_client": {"metrics"},
@@ -454,4 +457,4 @@ def test_every_route_is_in_the_docstring_and_nothing_else_is(tmp_path: Path) -> 
     assert openai_api.__doc__
     table = openai_api.__doc__.split("\n\n")[1]
     said = {" ".join(line.split()[:2]) for line in table.splitlines()}
-    assert said - {"GET /docs,"} == served
+    assert said - {"GET /,", "GET /docs,"} == served
