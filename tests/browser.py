@@ -30,6 +30,8 @@ FLAGS = [
     "--autoplay-policy=no-user-gesture-required",
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
+    # A name that is not this machine: pages from there get no microphone.
+    "--host-resolver-rules=MAP elsewhere.test 127.0.0.1",
 ]
 
 
