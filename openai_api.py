@@ -1,6 +1,8 @@
 """The OpenAI-compatible server: every route, and the engines behind them.
 
     POST /v1/audio/speech               text to speech
+    GET  /v1/audio/speech/kept          the speech that is kept in `audio/`
+    GET  /v1/audio/speech/kept/{kept_id}    … one file of it
     POST /v1/audio/transcriptions       speech to text
     POST /v1/audio/translations         speech of any language to English text
     GET  /v1/audio/voices               the voices
@@ -18,6 +20,7 @@
     POST /v1/models/load                a chat model had in memory before it is asked for
     POST /v1/models/unload              a chat model's memory freed
     POST /v1/models/download            a model fetched from the hub, with its progress
+    GET  /v1/models/offers              the models that can be fetched, and those that are here
     GET  /v1/models/downloads           the downloads
     DELETE /v1/models/downloads/{download_id}   a download stopped
     GET  /v1/models/{model_id}          one model, by any name that answers
@@ -60,25 +63,23 @@ from engine_room.app import bare_app
 from engine_room.chat import completion
 from engine_room.chat import format as chat_format
 from engine_room.chat.answer import ChatAnswer
-from engine_room.chat.turn import DetokenizeTurn, GenerationTurn, LoadTurn
+from engine_room.chat.turn import DetokenizeTurn, LoadTurn
 from engine_room.clone_store import NewVoice
 from engine_room.downloads import DownloadFrames, DownloadTurn
 from engine_room.embedding_format import embeddings_body, embeddings_turn
 from engine_room.engines import Engines, make_engines
-from engine_room.errors import FileTooLarge
 from engine_room.fetch_on_use import FetchOnUse
 from engine_room.health import health_of
 from engine_room.message_media import fill_media
 from engine_room.metrics import CONTENT_TYPE
+from engine_room.offered import offer_list
+from engine_room.replies import transcribed, written
 from engine_room.schemas_embeddings import EmbeddingList, EmbeddingsRequest
 from engine_room.server import listen_or_exit, serve, settings_of_command_line
 from engine_room.settings import Settings
 from engine_room.speaking import is_sse
 from engine_room.speech_format import SpeechFrames, captioned
 from engine_room.speech_output import ANSWER_TYPES
-from engine_room.transcribing import is_streamed, transcription_answer, transcription_turn
-from engine_room.transcription_format import TranscriptionFrames
-from engine_room.transcription_turn import Task
 from engine_room.uploads import Upload, new_voice_of, upload_of
 
 
@@ -98,10 +99,10 @@ def engines_of(request: Request) -> Engines:
 
 
 Held = Annotated[Engines, Depends(engines_of)]
-AnyAnswer = ChatAnswer | completion.CompletionAnswer
 # Where the official client is asked for a stream, it says so.
 STREAM_READER = "x-stainless-raw-response"
 SPEECH: dict[int | str, Any] = {200: {"content": {each: {} for each in ANSWER_TYPES}}}
+WAV: dict[int | str, Any] = {200: {"content": {"audio/wav": {}}}}
 STREAMED: dict[int | str, Any] = {200: {"content": {"text/event-stream": {}}}}
 ERRORS: dict[int | str, Any] = {key: {"model": schemas.ErrorBody} for key in ("4XX", "5XX")}
 v1 = APIRouter(responses=ERRORS, route_class=FetchOnUse)
@@ -129,6 +130,19 @@ async def create_speech(request: Request, held: Held, body: schemas.SpeechReques
     return Response(b"".join(items), media_type=turn.output.media_type, headers=headers)
 
 
+@v1.get("/audio/speech/kept", tags=["audio"])
+def list_kept_speech(held: Held) -> schemas.KeptSpeechList:
+    """The newest speech, as it is kept in `audio/`."""
+    return schemas.KeptSpeechList(data=held.recordings.all())
+
+
+@v1.get("/audio/speech/kept/{kept_id}", tags=["audio"], response_class=Response, responses=SPEECH)
+def get_kept_speech(held: Held, kept_id: str) -> Response:
+    """A file of kept speech."""
+    file = held.recordings.read(kept_id)
+    return Response(file.data, media_type=file.media_type)
+
+
 Recording = Annotated[Upload, Depends(upload_of)]
 TRANSCRIPTION = schemas.transcription_route()
 
@@ -143,21 +157,6 @@ async def create_transcription(request: Request, held: Held, upload: Recording) 
 async def create_translation(request: Request, held: Held, upload: Recording) -> Response:
     """Write down in English what is said in any language."""
     return await transcribed(request, held, upload, "translate")
-
-
-async def transcribed(request: Request, held: Engines, upload: Upload, task: Task) -> Response:
-    """What is said in an upload, whole or streamed."""
-    if len(upload.data) > held.settings.max_upload_bytes:
-        raise FileTooLarge(held.settings.max_upload_bytes)
-    turn = transcription_turn(upload.data, upload.fields, held.catalogue.whisper, task)
-    answer = transcription_answer(upload.fields, task)
-    if is_streamed(upload.fields):
-        patience_s = streams.FIRST_EVENT_PATIENCE_S
-        stream = await streams.open_stream(request, held.transcription, turn, patience_s)
-        return streams.sse(stream, TranscriptionFrames(answer), held.settings.stop_timeout_s)
-    stream = await streams.open_stream(request, held.transcription, turn)
-    body = answer.whole(await stream.collect(), stream.result)
-    return PlainTextResponse(body) if isinstance(body, str) else JSONResponse(body)
 
 
 @v1.get("/audio/voices/", include_in_schema=False)
@@ -179,10 +178,7 @@ async def create_voice(
 
 
 @v1.get(
-    "/audio/voices/{voice_id:path}/preview",
-    tags=["audio"],
-    response_class=Response,
-    responses={200: {"content": {"audio/wav": {}}}},
+    "/audio/voices/{voice_id:path}/preview", tags=["audio"], response_class=Response, responses=WAV
 )
 def preview_voice(held: Held, voice_id: str) -> Response:
     """The beginning of a cloned voice's clips, made ready as the engine hears them."""
@@ -277,19 +273,6 @@ async def create_chat_completion(
     return await written(request, held, turn, answer, body.stream)
 
 
-async def written(
-    request: Request, held: Engines, turn: GenerationTurn, answer: AnyAnswer, is_streamed: bool
-) -> Response:
-    """What the chat engine writes for a turn, whole or streamed."""
-    if is_streamed:
-        patience_s = streams.FIRST_EVENT_PATIENCE_S
-        stream = await streams.open_stream(request, held.chat, turn, patience_s)
-        return streams.sse(stream, answer, held.settings.stop_timeout_s)
-    stream = await streams.open_stream(request, held.chat, turn)
-    items = await stream.collect()
-    return JSONResponse(answer.whole(items, stream.result))
-
-
 @v1.post(
     "/completions",
     tags=["chat"],
@@ -381,6 +364,12 @@ async def download_model(
     begun = await anext(stream)
     stream.close()
     return JSONResponse(begun.model_dump())
+
+
+@v1.get("/models/offers", tags=["models"])
+def list_offers(held: Held) -> schemas_models.OfferList:
+    """The models that can be fetched and whether they fit this machine, and those that are here."""
+    return offer_list(held.catalogue, held.settings)
 
 
 @v1.get("/models/downloads", tags=["models"])

@@ -1,8 +1,8 @@
-"""Who may change something here: which pages in a browser, and which machines.
+"""Who may change something here, or see what others did: which pages in a browser, and which machines.
 
 Chat, speech and transcription are open to every page and machine (or to every key). A page elsewhere on
 the web that could add or delete a voice or a model behind the user's back is another matter: a form needs no
-permission of ours to be sent. Knows no web framework.
+permission of ours to be sent. So is one that listens to what the user had spoken. Knows no web framework.
 """
 
 from ipaddress import IPv6Address, ip_address
@@ -12,12 +12,14 @@ from urllib.parse import urlsplit
 from engine_room.errors import Forbidden, quoted
 from engine_room.settings import Settings
 
-# Method and path (below /v1) of what changes something; what lies below the path counts too.
-CHANGING = (
-    ("POST", "/audio/voices"),
-    ("DELETE", "/audio/voices"),
-    ("POST", "/models"),
-    ("DELETE", "/models"),
+# Method and path (below /v1) of what is not for everybody, and what it would do; what lies below the path
+# counts too.
+GUARDED = (
+    ("POST", "/audio/voices", "change anything"),
+    ("DELETE", "/audio/voices", "change anything"),
+    ("POST", "/models", "change anything"),
+    ("DELETE", "/models", "change anything"),
+    ("GET", "/audio/speech/kept", "hear what others had spoken"),
 )
 # Endings of names that only a local network gives out. Any other name may be led to this machine by its
 # owner (DNS rebinding), and its page then looks like our own.
@@ -32,21 +34,22 @@ class Origins:
         self._has_keys = bool(settings.openai_api_keys)
 
     def check(self, scope: Any, headers: dict[bytes, bytes]) -> None:
-        """Let a request pass that changes nothing, or comes from where it may. The key, if one is set, has
-        been checked before. `headers` have lower-case names. Raises Forbidden."""
-        if not changes(scope["method"], scope["path"]):
+        """Let a request pass that everybody may send, or that comes from where it may. The key, if one is
+        set, has been checked before. `headers` have lower-case names. Raises Forbidden."""
+        doing = guarded(scope["method"], scope["path"])
+        if not doing:
             return
         origin = headers.get(b"origin", b"").decode("latin-1").lower()
         is_foreign = headers.get(b"sec-fetch-site") == b"cross-site"
         if (origin or is_foreign) and not self._trusts(origin, headers):
             raise Forbidden(
-                f"A page of {quoted(origin or 'another site')} may not change anything here; pages of this "
+                f"A page of {quoted(origin or 'another site')} may not {doing} here; pages of this "
                 "server and of localhost may. Add its origin to the setting TRUSTED_ORIGINS "
                 "(such as TRUSTED_ORIGINS=http://192.168.1.5:3000) to let it."
             )
         if not self._has_keys and not _is_this_machine(scope):
             raise Forbidden(
-                "Without a key, only this machine itself may change anything here. To do it from "
+                f"Without a key, only this machine itself may {doing} here. To do it from "
                 f"{scope['client'][0]}, set OPENAI_API_KEYS on the server, and send one of the keys."
             )
 
@@ -67,12 +70,17 @@ class Origins:
         return parts.netloc == host and (self._has_keys or _is_local_name(name))
 
 
-def changes(method: str, path: str) -> bool:
-    """Whether a request with this method and path changes something."""
+def guarded(method: str, path: str) -> str:
+    """What a request with this method and path does that is not for everybody; empty when it is."""
     below = path.removeprefix("/v1")
-    return any(
-        method == changing and (below == prefix or below.startswith(f"{prefix}/"))
-        for changing, prefix in CHANGING
+    method = "GET" if method == "HEAD" else method
+    return next(
+        (
+            doing
+            for guarded_method, prefix, doing in GUARDED
+            if method == guarded_method and (below == prefix or below.startswith(f"{prefix}/"))
+        ),
+        "",
     )
 
 

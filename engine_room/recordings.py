@@ -4,14 +4,21 @@ A thread of its own writes and removes, so that no answer waits for the disk. On
 module names them are ever removed.
 """
 
+import contextlib
 import logging
 import os
 import queue
 import re
 import threading
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
+from engine_room.encoding import FORMATS
+from engine_room.errors import NotFound, quoted
+from engine_room.schemas import KeptSpeech
 from engine_room.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -21,6 +28,15 @@ MAX_WORDS_CHARS = 35
 # hold 255.
 MAX_VOICE_BYTES = 60
 KEY_CHARS = 16  # hexadecimal digits
+KEY = re.compile(rf"_[0-9a-f]{{{KEY_CHARS}}}$")
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFile:
+    """A file of speech, and its content type."""
+
+    data: bytes
+    media_type: str
 
 
 class Recordings:
@@ -65,6 +81,34 @@ class Recordings:
         except OSError:  # there is no folder, or the file went away just now
             return None
 
+    def all(self) -> list[KeptSpeech]:
+        """What is kept, the newest first. Reads the disk: not for the event loop."""
+        return sorted(self._shown(), key=lambda kept: kept.id, reverse=True)
+
+    def _shown(self) -> Iterator[KeptSpeech]:
+        try:
+            paths = [path for path in self._folder.iterdir() if OWN_NAME.match(path.name)]
+        except OSError:  # nothing was kept yet
+            return
+        for path in paths:
+            with contextlib.suppress(OSError):  # it went away just now
+                yield _shown(path)
+
+    def read(self, id_: str) -> KeptFile:
+        """A file that is kept. Reads the disk: not for the event loop. Raises NotFound."""
+        try:
+            data = (self._folder / id_).read_bytes() if OWN_NAME.match(id_) else None
+        except OSError:
+            data = None
+        if data is None:
+            raise NotFound(
+                f"There is no kept speech {quoted(id_)}, or no more: the oldest makes room for the newest. "
+                "GET /v1/audio/speech/kept lists what there is.",
+                param="kept_id",
+            )
+        # Which rate it has, a file of bare samples does not say.
+        return KeptFile(data, FORMATS[id_.rpartition(".")[2]].media_type.partition(";")[0])
+
     def _run(self) -> None:
         try:
             self._remove_partials()
@@ -104,3 +148,18 @@ class Recordings:
             age_s = time.time() - path.stat().st_mtime
             if age_s > 3600 and OWN_NAME.match(path.name[1:].removesuffix(".partial")):
                 path.unlink(missing_ok=True)
+
+
+def _shown(path: Path) -> KeptSpeech:
+    """A file by what its name says. Voices may have underscores in their names, words rarely do."""
+    stem, _, format_name = path.name.rpartition(".")
+    voice, _, words = KEY.sub("", stem).partition("_")[2].rpartition("_")
+    state = path.stat()
+    return KeptSpeech(
+        id=path.name,
+        created=int(state.st_mtime),
+        voice=voice,
+        words=words.replace("-", " "),
+        format=format_name,
+        size_bytes=state.st_size,
+    )

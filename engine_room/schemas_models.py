@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
+from engine_room.offers import OfferKind
 from engine_room.schemas import Body, Example, KeepAlive, Text
 
 
@@ -43,6 +44,44 @@ class DownloadList(Example):
 
     object: Literal["list"] = "list"
     data: list[Download]
+
+
+class OfferedModel(Example):
+    """A model that can be fetched by its id. Sizes are estimates; `memory` is the sum in words, `terms` what
+    its licence says in short, and `mend` what has to be done before it is fetched."""
+
+    id: str
+    object: Literal["model.offer"] = "model.offer"
+    kind: OfferKind
+    size_bytes: int
+    memory_bytes: int
+    fits: bool
+    memory: str
+    context: int
+    licence: str
+    good_at: str
+    terms: str
+    mend: str
+
+
+class InstalledModel(Example):
+    """A model that lies here, with the size of all its files; `bundled` if it came with the install."""
+
+    id: str
+    kind: OfferKind
+    size_bytes: int
+    bundled: bool
+
+
+class OfferList(Example):
+    """The models that can be fetched, those that are here, the memory that a model may take now, and the
+    best chat model that fits it."""
+
+    object: Literal["list"] = "list"
+    data: list[OfferedModel]
+    here: list[InstalledModel]
+    free_bytes: int
+    best: str | None
 
 
 class LoadRequest(Body):

@@ -94,11 +94,7 @@ class TranscriptionAnswer:
                 del segment["words"]
             body["segments"] = fields
         if "word" in self.granularities:
-            body["words"] = [
-                {"word": word.word.strip(), "start": word.start, "end": word.end}
-                for segment in segments
-                for word in segment.words
-            ]
+            body["words"] = _words(segments)
         return body | {"usage": _usage(heard)}
 
     def ending(self, segments: Sequence[Segment], heard: Heard) -> dict[str, Any]:
@@ -125,11 +121,32 @@ class TranscriptionFrames:
         logprobs = {"logprobs": _logprobs([item])} if self._answer.logprobs else {}
         self._segments.append(item)
         yield {"type": "transcript.text.delta", "delta": text} | logprobs
+        if self._answer.granularities:
+            yield self._segment(item)
+
+    def _segment(self, item: Segment) -> dict[str, Any]:
+        """OpenAI's event of a segment, which it sends of several speakers; ours has the words, too."""
+        event: dict[str, Any] = {
+            "type": "transcript.text.segment",
+            "id": f"seg_{len(self._segments) - 1}",
+            "start": item.start,
+            "end": item.end,
+            "text": item.text,
+        }
+        return event | ({"words": _words([item])} if "word" in self._answer.granularities else {})
 
     def closing(self, result: Heard) -> Iterable[object]:
         """All of the text once more."""
         done = {"type": "transcript.text.done", "text": text_of(self._segments)}
         yield done | self._answer.ending(self._segments, result)
+
+
+def _words(segments: Sequence[Segment]) -> list[dict[str, Any]]:
+    return [
+        {"word": word.word.strip(), "start": word.start, "end": word.end}
+        for segment in segments
+        for word in segment.words
+    ]
 
 
 def _usage(heard: Heard) -> dict[str, Any]:

@@ -59,7 +59,7 @@ FLOORS = [
         "recordings",
     }
     | {"web_images"}
-    | {"hub", "fetch_plan", "fetching", "installed", "local_models", "memory_fit"}
+    | {"hub", "fetch_plan", "fetching", "installed", "local_models", "memory_fit", "offered"}
     | {"instructions", "lexicon", "speech_english", "speech_markdown", "speech_script"}
     | {"speech_text", "voice_names"}
     | {"loudness", "speech_format", "speech_output", "spoken"}
@@ -151,7 +151,8 @@ FLOORS = [
         "page",
         "server",
     }
-    | {"message_media", "speaking", "speech_key", "synthesis", "transcribing", "uploads"},
+    | {"message_media", "speaking", "speech_key", "synthesis", "transcribing", "uploads"}
+    | {"replies"},
     {"openai_api"},
 ]
 # (importer, imported) on one floor.
@@ -254,6 +255,16 @@ NEIGHBOURS = {
     ("installed", "whisper_models"),
     ("local_models", "installed"),
     ("local_models", "whisper_models"),
+    ("offered", "catalogue"),
+    ("offered", "installed"),
+    ("offered", "memory_fit"),
+    ("offered", "xtts.licence"),
+    ("recordings", "encoding"),
+    ("schemas_models", "offers"),
+    ("replies", "engines"),
+    ("replies", "streams"),
+    ("replies", "transcribing"),
+    ("replies", "uploads"),
     ("memory_fit", "chat.options"),
     ("llama_devices", "llama_library"),
     ("memory_fit", "llama_devices"),
@@ -314,7 +325,8 @@ NEIGHBOURS = {
 OWNERS = {
     "fastapi": {"app", "fetch_on_use", "openai_api"},
     "fastapi_offline": {"app"},
-    "starlette": {"app", "fetch_on_use", "message_media", "page", "streams", "uploads"},
+    "starlette": {"app", "fetch_on_use", "message_media", "page", "streams", "uploads"}
+    | {"replies"},
     "sse_starlette": {"streams"},
     "uvicorn": {"server"},
     "prometheus_client": {"metrics"},

@@ -68,6 +68,31 @@ def test_a_model_is_fetched_with_its_progress_chats_and_is_deleted(
     assert http.delete(f"{MODELS}/mine.Q4_1").status_code == 404
 
 
+def test_what_is_offered_says_its_size_and_whether_it_fits_and_what_is_here_is_not(
+    http: httpx.Client, own_server: Server
+) -> None:
+    told = http.get(f"{MODELS}/offers").json()
+    offers = {offer["id"]: offer for offer in told["data"]}
+    tiny, huge = offers["qwen3-0.6b"], max(offers.values(), key=lambda each: each["memory_bytes"])
+    assert tiny["memory_bytes"] > tiny["size_bytes"] > 0
+    for offer in (tiny, huge):
+        assert offer["fits"] is (offer["memory_bytes"] <= told["free_bytes"])
+    assert "GB" in tiny["memory"]
+    assert tiny["terms"] == ""
+    assert "non-commercial" in offers["xtts_v2"]["terms"]
+    assert "xtts-license" in offers["xtts_v2"]["mend"]
+    here = {model["id"]: model for model in told["here"]}
+    assert here["smollm2-135m-instruct"]["bundled"]
+    (own_server.folder / "models").mkdir(exist_ok=True)
+    file = own_server.folder / "models" / "qwen3-0.6b-Q4_1.gguf"
+    file.write_bytes(GGUF)
+    told = http.get(f"{MODELS}/offers").json()
+    assert "qwen3-0.6b" not in [offer["id"] for offer in told["data"]]
+    mine = {"id": file.stem, "kind": "chat", "size_bytes": len(GGUF), "bundled": False}
+    assert mine in told["here"]
+    assert http.delete(f"{MODELS}/{file.stem}").status_code == 200
+
+
 def test_without_a_stream_the_answer_is_how_it_begins_and_it_is_stopped_by_its_id(
     http: httpx.Client, hub: LocalHub, own_server: Server
 ) -> None:

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from engine_room.errors import Forbidden
-from engine_room.origins import Origins, changes
+from engine_room.origins import Origins, guarded
 from engine_room.settings import Settings
 
 OWN, NEIGHBOUR = "127.0.0.1", "192.168.1.7"
@@ -50,15 +50,17 @@ def is_let(
         ("DELETE", "/v1/models/downloads/dl-1", True),
         ("GET", "/v1/models/downloads", False),
         ("GET", "/v1/audio/voices", False),
+        ("GET", "/v1/audio/speech/kept", True),
+        ("HEAD", "/audio/speech/kept/a.mp3", True),
         ("POST", "/v1/audio/speech", False),
         ("POST", "/v1/chat/completions", False),
         ("POST", "/v1/audio/voicesque", False),
     ],
 )
-def test_only_what_adds_or_deletes_a_voice_or_a_model_changes_something(
+def test_only_voices_models_and_what_was_spoken_are_guarded(
     method: str, path: str, expected: bool
 ) -> None:
-    assert changes(method, path) is expected
+    assert bool(guarded(method, path)) is expected
 
 
 def test_what_changes_nothing_is_open_to_every_page_and_machine() -> None:

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from engine_room.errors import NotFound
 from engine_room.recordings import Recordings
 from engine_room.settings import Settings
 
 
-def kept(folder: Path, *items: tuple[bytes, str, str, str], **changes: Any) -> list[str]:
+def kept(folder: Path, *items: tuple[Any, ...], **changes: Any) -> list[str]:
     """What lies in a folder after these were kept there, oldest first."""
     recordings = Recordings(Settings(_env_file=None, audio_dir=folder, **changes))
     recordings.open()
@@ -157,3 +158,30 @@ def test_keys_do_not_keep_old_files_from_being_removed(tmp_path: Path) -> None:
     assert [path.name[-21:] for path in tmp_path.iterdir()] == ["2222222222222222.flac"]
     assert recordings.found("2" * 64, "flac") == b"x"
     assert recordings.found("1" * 64, "flac") is None
+
+
+def test_what_is_kept_is_listed_by_its_names_the_newest_first(tmp_path: Path) -> None:
+    (tmp_path / "mine.mp3").write_bytes(b"x")
+    names = kept(
+        tmp_path, (b"1", "bf_emma", "Hello, you!", "mp3", "ab" * 16), (b"22", "nova", "Ha", "wav")
+    )
+    recordings = Recordings(Settings(_env_file=None, audio_dir=tmp_path))
+    second, first = recordings.all()
+    assert (first.id, first.voice, first.words, first.format, first.size_bytes) == (
+        names[0],
+        "bf_emma",
+        "hello you",
+        "mp3",
+        1,
+    )
+    assert (second.voice, second.words, second.size_bytes) == ("nova", "ha", 2)
+    file = recordings.read(second.id)
+    assert (file.data, file.media_type) == (b"22", "audio/wav")
+    assert Recordings(Settings(_env_file=None, audio_dir=tmp_path / "none")).all() == []
+
+
+@pytest.mark.parametrize("id_", ["mine.mp3", "../secret.txt", "20250101-000000-000_a_b.mp3", ""])
+def test_only_what_was_kept_here_is_read(tmp_path: Path, id_: str) -> None:
+    (tmp_path / "mine.mp3").write_bytes(b"x")
+    with pytest.raises(NotFound):
+        Recordings(Settings(_env_file=None, audio_dir=tmp_path)).read(id_)

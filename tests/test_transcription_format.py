@@ -140,6 +140,22 @@ def test_a_stream_has_the_text_piece_by_piece_and_once_more_at_its_end() -> None
     ]
 
 
+def test_a_stream_tells_the_times_of_segments_and_words_that_are_asked_for() -> None:
+    frames = TranscriptionFrames(TranscriptionAnswer(granularities=["segment", "word"]))
+    first, second = SEGMENTS[:2]
+    assert list(frames.item(first))[1] == {
+        "type": "transcript.text.segment",
+        "id": "seg_0",
+        "start": first.start,
+        "end": first.end,
+        "text": first.text,
+        "words": [{"word": w.word.strip(), "start": w.start, "end": w.end} for w in first.words],
+    }
+    assert list(frames.item(second))[1]["id"] == "seg_1"  # type: ignore[index]
+    without = TranscriptionFrames(TranscriptionAnswer(granularities=["segment"]))
+    assert "words" not in list(without.item(first))[1]  # type: ignore[operator]
+
+
 def test_logprobs_are_those_of_the_words_whole_and_streamed() -> None:
     answer = TranscriptionAnswer(logprobs=True)
     wanted = [
