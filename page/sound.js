@@ -141,6 +141,11 @@ class Piece {
     return this.#blocks.reduce((sum, each) => sum + each.length, 0) / (this.rateHz ?? RATE_HZ);
   }
 
+  /** What has arrived of it. */
+  get samples() {
+    return joined(this.#blocks);
+  }
+
   begins(at, samples) {
     this.#startAt ??= at;
     this.#blocks.push(samples);
@@ -188,6 +193,15 @@ class Blocks {
     this.answer.then(() => this.#reader?.cancel()).catch(() => {});
   }
 
+  async #read() {
+    try {
+      return await this.#reader.read();
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      throw new Error("The server went away before all of it was spoken.");
+    }
+  }
+
   async *[Symbol.asyncIterator]() {
     const answer = await this.answer;
     if (this.#isStopped) return;
@@ -198,7 +212,7 @@ class Blocks {
     let isHeaderRead = !type.startsWith("audio/wav");
     let least = 2;
     while (true) {
-      const { value, done } = await this.#reader.read();
+      const { value, done } = await this.#read();
       if (value) rest = appended(rest, value);
       if (!isHeaderRead) {
         const header = wavHeader(rest);

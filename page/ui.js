@@ -137,6 +137,15 @@ export function download(blob, name) {
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
 
+let numFields = 0;
+
+/** An input under its label; `aside` stands at the end of the label's line. */
+export function field(label, input, aside) {
+  input.id = `field-${(numFields += 1)}`;
+  const name = el("label", { for: input.id }, label);
+  return el("div", { class: "field" }, aside ? el("div", { class: "row is-apart" }, name, aside) : name, input);
+}
+
 /** Bytes, as people say them: 25 MB. */
 export function size(bytes) {
   const units = ["bytes", "kB", "MB", "GB", "TB"];

@@ -1,0 +1,152 @@
+// A new voice: from a file or from the microphone, cut to its best part, named, and sent.
+
+import { ApiProblem, send } from "./api.js";
+import { SPOKEN, languageOptions } from "./languages.js";
+import { Playback } from "./playback.js";
+import { microphoneProblem, record } from "./sound.js";
+import { busy, duration, el, field, fileDrop, icon, problem, size } from "./ui.js";
+import { verdict } from "./voices.js";
+
+// Read at leisure it takes some twenty seconds; it has every sound of English, and all moods of a voice.
+const READING =
+  "The north wind and the sun were arguing which of them was the stronger, when a traveller came along, wrapped in a " +
+  "warm cloak. “Watch this!” said the wind, and blew as hard as it could. But the more it blew, the more closely did " +
+  "the traveller fold the cloak around him. Then the sun shone out, gently and warmly. And what do you think happened?";
+const BEST_S = [6, 30];
+const LEAST_S = 3;
+// The server's own limit may be another; far above it nothing is sent in vain.
+const TOO_LARGE_BYTES = 150_000_000;
+
+/** The card. `onmade` gets the new voice as the server tells it. */
+export function newVoice(onmade) {
+  return new NewVoice(onmade).node;
+}
+
+class NewVoice {
+  #recording = null;
+
+  constructor(onmade) {
+    this.onmade = onmade;
+    this.wrong = el("div");
+    this.fit = el("p", { class: "hint", role: "status" });
+    this.playback = new Playback({ label: "the recording", onselect: () => this.#judge() });
+    this.name = el("input", { maxlength: "80", autocomplete: "off", dir: "auto" });
+    this.language = el("select", {}, languageOptions(SPOKEN, "Not said"));
+    this.about = el("input", { maxlength: "200", autocomplete: "off", dir: "auto" });
+    this.consent = el("input", { type: "checkbox" });
+    this.save = el("button", { type: "button", class: "button is-main", onclick: () => busy(this.save, () => this.#send(), this.wrong) }, "Make the voice");
+    this.said = el("div", { role: "status" });
+    this.source = this.#source();
+    this.form = this.#form();
+    this.node = el("section", { class: "card stack", "aria-label": "New voice" }, el("h2", {}, "New voice"), this.source, this.wrong, this.form, this.said);
+  }
+
+  #source() {
+    const why = microphoneProblem();
+    this.button = el("button", { type: "button", class: "button", disabled: Boolean(why), onclick: () => busy(this.button, () => this.#record(), this.wrong) });
+    this.level = el("span");
+    this.clock = el("span", { class: "hint numbers" });
+    this.meter = el("div", { class: "grow", hidden: true }, el("div", { class: "level" }, this.level));
+    this.#idle();
+    const drop = fileDrop({ label: "Drop a recording here, or choose one", hint: "Any sound or video; 6 to 30 seconds of one person, without music", accept: "audio/*,video/*", onfiles: ([file]) => this.#take(file, file.name) });
+    return el("div", { class: "halves" }, drop,
+      el("div", { class: "stack" }, el("p", {}, "Or read this aloud, near to the microphone, in a quiet room:"),
+        el("blockquote", { lang: "en" }, READING),
+        el("div", { class: "row" }, this.button, this.meter, this.clock), why && el("p", { class: "hint" }, why)));
+  }
+
+  #form() {
+    return el("div", { class: "stack", hidden: true }, this.playback.node, this.fit,
+      el("div", { class: "fields" }, field("Name", this.name), field("Language spoken", this.language), field("A few words about it", this.about)),
+      el("label", { class: "check" }, this.consent, "This person agrees that I make a voice of this recording"),
+      el("div", { class: "row" }, this.save, el("button", { type: "button", class: "button", onclick: () => this.#clear() }, "Cancel")));
+  }
+
+  #idle() {
+    this.button.replaceChildren(icon("mic"), "Record");
+    this.button.classList.remove("is-bad");
+    this.meter.hidden = true;
+    this.clock.textContent = "";
+  }
+
+  /** Begin, or end what was begun. */
+  async #record() {
+    if (this.#recording) {
+      const recording = this.#recording;
+      this.#recording = null;
+      this.#idle();
+      return this.#take(await recording.stop(), "recording.wav");
+    }
+    this.#clear();
+    const recording = await record({ isRaw: true, onlevel: (level) => this.#hear(level) });
+    this.#recording = recording;
+    this.button.replaceChildren(icon("stop"), "Stop recording");
+    this.button.classList.add("is-bad");
+    this.meter.hidden = false;
+    return undefined;
+  }
+
+  #hear(level) {
+    if (!this.#recording) return;
+    this.level.style.transform = `scaleX(${level})`;
+    this.clock.textContent = duration(this.#recording.seconds);
+  }
+
+  /** Take a recording to be looked at, cut and named. */
+  async #take(file, name) {
+    this.#clear();
+    if (file.size > TOO_LARGE_BYTES) {
+      return problem(new ApiProblem(`${name} has ${size(file.size)}; that is far too large. Half a minute of speech is enough.`), this.wrong);
+    }
+    this.fileName = name;
+    this.form.hidden = false;
+    if (name !== "recording.wav") this.name.value ||= name.replace(/\.[^.]*$/, "").slice(0, 80);
+    await this.playback.load(file);
+    this.#judge();
+    return undefined;
+  }
+
+  /** What can be said before the server has heard it. */
+  #judge() {
+    const { selection, seconds } = this.playback.waveform;
+    if (!this.playback.samples || !selection) {
+      this.fit.textContent = "The browser cannot draw this file. The server may read it all the same.";
+      return;
+    }
+    const chosen = selection.end - selection.start;
+    const words =
+      chosen < LEAST_S ? "Too short: at least 3 seconds of speech are needed." :
+      chosen < BEST_S[0] ? "A bit short: 6 seconds or more sound better." :
+      chosen > BEST_S[1] ? "More than needed: the best half minute is enough." : "A good length.";
+    const loudest = this.playback.samples.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0);
+    const level = loudest > 0.99 ? " It is too loud in places: go further from the microphone." : loudest < 0.05 ? " It is very soft: go nearer to the microphone." : "";
+    const cut = chosen < seconds - 0.05 ? ` of ${seconds.toFixed(1)}` : "";
+    this.fit.textContent = `${chosen.toFixed(1)}${cut} seconds. ${words}${level} Drag the ends to cut.`;
+  }
+
+  async #send() {
+    this.wrong.replaceChildren();
+    if (!this.name.value.trim()) throw new ApiProblem("Give the voice a name.");
+    if (!this.consent.checked) throw new ApiProblem("Ask whose voice it is, and say that they agree.");
+    const form = new FormData();
+    const { part } = this.playback;
+    form.append("audio_sample", part, part === this.playback.blob ? this.fileName : "part.wav");
+    form.append("name", this.name.value);
+    if (this.language.value) form.append("language", this.language.value);
+    if (this.about.value) form.append("description", this.about.value);
+    form.append("consent", "Said on the page that this person agrees.");
+    const made = await (await send("/v1/audio/voices", { method: "POST", body: form })).json();
+    this.#clear();
+    this.said.replaceChildren(el("h3", { dir: "auto" }, `${made.name}: what the recording is worth`), verdict(made));
+    await this.onmade(made);
+  }
+
+  #clear() {
+    this.playback.pause();
+    this.wrong.replaceChildren();
+    this.said.replaceChildren();
+    this.form.hidden = true;
+    this.consent.checked = false;
+    for (const input of [this.name, this.about]) input.value = "";
+  }
+}
