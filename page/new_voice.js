@@ -5,7 +5,7 @@ import { SPOKEN, languageOptions } from "./languages.js";
 import { Playback } from "./playback.js";
 import { microphoneProblem, record } from "./sound.js";
 import { busy, duration, el, field, fileDrop, icon, problem, size } from "./ui.js";
-import { verdict } from "./voices.js";
+import { verdict } from "./verdict.js";
 
 // Read at leisure it takes some twenty seconds; it has every sound of English, and all moods of a voice.
 const READING =
@@ -38,7 +38,8 @@ class NewVoice {
     this.said = el("div", { role: "status" });
     this.source = this.#source();
     this.form = this.#form();
-    this.node = el("section", { class: "card stack", "aria-label": "New voice" }, el("h2", {}, "New voice"), this.source, this.wrong, this.form, this.said);
+    this.node = el("details", { class: "card" }, el("summary", {}, "Make a voice of your own"),
+      el("div", { class: "stack" }, this.source, this.wrong, this.form, this.said));
   }
 
   #source() {
@@ -103,6 +104,7 @@ class NewVoice {
     if (name !== "recording.wav") this.name.value ||= name.replace(/\.[^.]*$/, "").slice(0, 80);
     await this.playback.load(file);
     this.#judge();
+    this.form.scrollIntoView({ block: "nearest" });
     return undefined;
   }
 

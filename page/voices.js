@@ -5,6 +5,7 @@ import { newVoice } from "./new_voice.js";
 import { Playback, only } from "./playback.js";
 import { Player } from "./sound.js";
 import { busy, el, iconButton, problem, say } from "./ui.js";
+import { verdict } from "./verdict.js";
 
 const TYPES = { cloned: "Your own voices", standard: "Standard voices", studio: "Studio voices" };
 const SHOWN = 60; // of ten thousand voices nobody looks at all
@@ -174,15 +175,4 @@ class Voices {
     this.#leaving.get(voice.id)?.end();
     await this.refresh();
   }
-}
-
-const KINDS = { problem: "is-bad", warning: "is-warn", advice: "" };
-
-/** What the server says of a voice's recordings. */
-export function verdict(told) {
-  const found = [...(told.findings ?? []), ...(told.clips ?? []).flatMap((clip) => clip.findings)];
-  const seconds = told.speech_s === null || told.speech_s === undefined ? "" : `${told.speech_s.toFixed(1)} seconds of speech. `;
-  const good = !found.length && el("p", {}, el("span", { class: "chip is-good" }, "Good"), " A clean recording of good length.");
-  return el("div", { class: "stack" }, el("p", { class: "hint" }, `${seconds}${told.clips?.length ?? 0} recording(s).`), good,
-    found.map(({ kind, message }) => el("p", {}, el("span", { class: `chip ${KINDS[kind]}` }, kind), ` ${message}`)));
 }
