@@ -160,10 +160,15 @@ class Transcribe {
   /** A line: where it begins, and its words. */
   #segment({ start, text, words }) {
     const shown = words.length ? words : [{ word: text.trim(), start, end: start }];
+    let at = 0;
     const nodes = shown.map(({ word, start: from, end }) => {
+      // Between words stands what the text has there: not every script has spaces.
+      const found = text.indexOf(word, at);
+      const gap = found < 0 ? " " : text.slice(at, found);
+      at = found < 0 ? at : found + word.length;
       const node = el("span", { class: "word", onclick: () => this.#jump(from) }, word);
       this.#words.push({ start: from, end, node });
-      return [node, " "];
+      return [gap, node];
     });
     const jump = el("button", { type: "button", class: "jump numbers", "aria-label": `Play from ${duration(start)}`, onclick: () => this.#jump(start) }, duration(start));
     return el("p", {}, jump, el("span", {}, nodes));
