@@ -9,6 +9,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -39,7 +40,7 @@ def bare_app(settings: Settings, metrics: Metrics, lifespan: Callable[[FastAPI],
     )
     page = Page()
     app.add_route("/", page.index, include_in_schema=False)
-    app.mount(PREFIX, page)
+    app.mount(PREFIX, GZipMiddleware(page))
     # The last one added is the outermost: errors of the door carry CORS headers too.
     app.add_middleware(Door, settings=settings, metrics=metrics)
     app.add_middleware(
