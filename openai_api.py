@@ -30,6 +30,7 @@
     GET  /tts_stream/                   … its speech, streamed
     GET  /health                        how each part is
     GET  /metrics                       how much it did and how long it took, for Prometheus
+    GET  /errors                        the last failures
     GET  /docs, /openapi.json           this API, to read and to try
     GET  /, /page/…                     the page
 
@@ -98,10 +99,13 @@ def engines_of(request: Request) -> Engines:
 
 
 Held = Annotated[Engines, Depends(engines_of)]
+ChatBody = schemas_chat.ChatCompletion | schemas_chat.ChatCompletionChunk
+TextBody = schemas_completion.TextCompletion
 AnyAnswer = ChatAnswer | completion.CompletionAnswer
 # Where the official client is asked for a stream, it says so.
 STREAM_READER = "x-stainless-raw-response"
 SPEECH: dict[int | str, Any] = {200: {"content": {each: {} for each in ANSWER_TYPES}}}
+WAV: dict[int | str, Any] = {200: {"content": {"audio/wav": {}}}}
 STREAMED: dict[int | str, Any] = {200: {"content": {"text/event-stream": {}}}}
 ERRORS: dict[int | str, Any] = {key: {"model": schemas.ErrorBody} for key in ("4XX", "5XX")}
 v1 = APIRouter(responses=ERRORS, route_class=FetchOnUse)
@@ -179,10 +183,7 @@ async def create_voice(
 
 
 @v1.get(
-    "/audio/voices/{voice_id:path}/preview",
-    tags=["audio"],
-    response_class=Response,
-    responses={200: {"content": {"audio/wav": {}}}},
+    "/audio/voices/{voice_id:path}/preview", tags=["audio"], response_class=Response, responses=WAV
 )
 def preview_voice(held: Held, voice_id: str) -> Response:
     """The beginning of a cloned voice's clips, made ready as the engine hears them."""
@@ -255,12 +256,7 @@ async def tts_stream(
 # ------------------------------------------------------------------ chat, embeddings
 
 
-@v1.post(
-    "/chat/completions",
-    tags=["chat"],
-    response_model=schemas_chat.ChatCompletion | schemas_chat.ChatCompletionChunk,
-    responses=STREAMED,
-)
+@v1.post("/chat/completions", tags=["chat"], response_model=ChatBody, responses=STREAMED)
 async def create_chat_completion(
     request: Request, held: Held, body: schemas_chat.ChatRequest
 ) -> Response:
@@ -290,12 +286,7 @@ async def written(
     return JSONResponse(answer.whole(items, stream.result))
 
 
-@v1.post(
-    "/completions",
-    tags=["chat"],
-    response_model=schemas_completion.TextCompletion,
-    responses=STREAMED,
-)
+@v1.post("/completions", tags=["chat"], response_model=TextBody, responses=STREAMED)
 async def create_completion(
     request: Request, held: Held, body: schemas_completion.CompletionRequest
 ) -> Response:
@@ -424,10 +415,16 @@ def read_metrics(held: Held) -> Response:
     return Response(held.metrics.text(), media_type=CONTENT_TYPE)
 
 
+@ours.get("/errors", responses=ERRORS)
+def list_failures(held: Held) -> schemas.FailureList:
+    """The last failures that clients were told of, the newest first."""
+    return schemas.FailureList(data=held.failures.latest())
+
+
 def create_app(settings: Settings) -> FastAPI:
     """The app; its engines open and close with it."""
     engines = make_engines(settings)
-    app = bare_app(settings, engines.metrics, lifespan)
+    app = bare_app(settings, engines.metrics, engines.failures, lifespan)
     app.state.engines = engines
     app.include_router(v1, prefix="/v1")
     app.include_router(v1, include_in_schema=False)

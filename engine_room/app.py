@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from engine_room import schemas
 from engine_room.door import Door
 from engine_room.errors import ApiError, InvalidRequest, MethodNotAllowed, NotFound
+from engine_room.failures import Failures
 from engine_room.metrics import Metrics
 from engine_room.page import PREFIX, Page
 from engine_room.settings import Settings
@@ -23,7 +24,9 @@ from engine_room.settings import Settings
 VERSION = "0.1.0"
 
 
-def bare_app(settings: Settings, metrics: Metrics, lifespan: Callable[[FastAPI], Any]) -> FastAPI:
+def bare_app(
+    settings: Settings, metrics: Metrics, failures: Failures, lifespan: Callable[[FastAPI], Any]
+) -> FastAPI:
     """An app that answers nothing yet but the page; that in the right way, and counted."""
     app: FastAPI = FastAPIOffline(
         title="OpenAI-compatible local server",
@@ -42,7 +45,7 @@ def bare_app(settings: Settings, metrics: Metrics, lifespan: Callable[[FastAPI],
     app.add_route("/", page.index, include_in_schema=False)
     app.mount(PREFIX, GZipMiddleware(page))
     # The last one added is the outermost: errors of the door carry CORS headers too.
-    app.add_middleware(Door, settings=settings, metrics=metrics)
+    app.add_middleware(Door, settings=settings, metrics=metrics, failures=failures)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=["*"],

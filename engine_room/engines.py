@@ -12,6 +12,7 @@ from engine_room.downloads import Downloads
 from engine_room.embedding import embedding_engine
 from engine_room.embedding_turn import EmbeddingTurn
 from engine_room.errors import ModelBusy
+from engine_room.failures import Failures
 from engine_room.installed import remove, tidy_downloads
 from engine_room.jobs import Engine, Status
 from engine_room.metrics import Metrics
@@ -49,6 +50,7 @@ class Engines:
     downloads: Downloads
     provider: Provider = field(default_factory=Provider)
     transcripts: Transcripts = field(default_factory=Transcripts)
+    failures: Failures = field(default_factory=Failures)
 
     def open(self) -> None:
         """Start the threads; each loads its model while the server already answers."""

@@ -1,8 +1,9 @@
-"""Who may change something here: which pages in a browser, and which machines.
+"""Who may change something here, or read what others did: which pages in a browser, and which machines.
 
 Chat, speech and transcription are open to every page and machine (or to every key). A page elsewhere on
 the web that could add or delete a voice or a model behind the user's back is another matter: a form needs no
-permission of ours to be sent. Knows no web framework.
+permission of ours to be sent. So is one that reads the failures, which quote what was asked. Knows no web
+framework.
 """
 
 from ipaddress import IPv6Address, ip_address
@@ -19,6 +20,8 @@ CHANGING = (
     ("POST", "/models"),
     ("DELETE", "/models"),
 )
+# What tells of others' requests.
+PRIVATE = (("GET", "/errors"), ("HEAD", "/errors"))
 # Endings of names that only a local network gives out. Any other name may be led to this machine by its
 # owner (DNS rebinding), and its page then looks like our own.
 LOCAL_ENDINGS = (".localhost", ".local", ".lan", ".internal", ".home.arpa")
@@ -32,21 +35,26 @@ class Origins:
         self._has_keys = bool(settings.openai_api_keys)
 
     def check(self, scope: Any, headers: dict[bytes, bytes]) -> None:
-        """Let a request pass that changes nothing, or comes from where it may. The key, if one is set, has
-        been checked before. `headers` have lower-case names. Raises Forbidden."""
-        if not changes(scope["method"], scope["path"]):
+        """Let a request pass that changes nothing and reads nothing private, or comes from where it may. The
+        key, if one is set, has been checked before. `headers` have lower-case names. Raises Forbidden."""
+        is_private = _is_among(PRIVATE, scope["method"], scope["path"])
+        if not is_private and not changes(scope["method"], scope["path"]):
             return
+        doing = "read what failed" if is_private else "change anything"
         origin = headers.get(b"origin", b"").decode("latin-1").lower()
+        if is_private and not origin and headers.get(b"sec-fetch-site") == b"same-origin":
+            # A browser names no origin where it reads from the page's own; that may be ours in name only.
+            origin = f"http://{headers.get(b'host', b'').decode('latin-1').lower()}"
         is_foreign = headers.get(b"sec-fetch-site") == b"cross-site"
         if (origin or is_foreign) and not self._trusts(origin, headers):
             raise Forbidden(
-                f"A page of {quoted(origin or 'another site')} may not change anything here; pages of this "
+                f"A page of {quoted(origin or 'another site')} may not {doing} here; pages of this "
                 "server and of localhost may. Add its origin to the setting TRUSTED_ORIGINS "
                 "(such as TRUSTED_ORIGINS=http://192.168.1.5:3000) to let it."
             )
         if not self._has_keys and not _is_this_machine(scope):
             raise Forbidden(
-                "Without a key, only this machine itself may change anything here. To do it from "
+                f"Without a key, only this machine itself may {doing} here. To do it from "
                 f"{scope['client'][0]}, set OPENAI_API_KEYS on the server, and send one of the keys."
             )
 
@@ -69,10 +77,14 @@ class Origins:
 
 def changes(method: str, path: str) -> bool:
     """Whether a request with this method and path changes something."""
+    return _is_among(CHANGING, method, path)
+
+
+def _is_among(routes: tuple[tuple[str, str], ...], method: str, path: str) -> bool:
     below = path.removeprefix("/v1")
     return any(
-        method == changing and (below == prefix or below.startswith(f"{prefix}/"))
-        for changing, prefix in CHANGING
+        method == guarded and (below == prefix or below.startswith(f"{prefix}/"))
+        for guarded, prefix in routes
     )
 
 

@@ -369,3 +369,21 @@ class Health(Example):
 
     status: Literal["ok", "loading", "degraded", "unavailable"]
     parts: Parts
+
+
+class Failure(Example):
+    """What a client was told when a request failed; a stream that failed on its way has status 200."""
+
+    created: int
+    method: str
+    path: str
+    status: int
+    message: str
+    request_id: str
+
+
+class FailureList(Example):
+    """The last failures, the newest first."""
+
+    object: Literal["list"] = "list"
+    data: list[Failure]

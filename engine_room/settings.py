@@ -45,6 +45,7 @@ def _split_keys(value: object) -> object:
 
 
 Folder = Annotated[Path, AfterValidator(in_project)]
+File = Annotated[str, AfterValidator(lambda path: path and str(in_project(Path(path))))]
 Keys = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_keys)]
 Count = Annotated[int, Field(ge=0)]
 KvType = Literal["f16", "q8_0", "q4_0"]
@@ -80,6 +81,13 @@ class Settings(BaseSettings):
         "0.0.0.0", description="address to listen on; 127.0.0.1 for this machine only"
     )
     port: int = Field(8001, ge=0, le=65535, description="port to listen on")
+    ssl_certfile: File = Field(
+        "",
+        description="certificate file (PEM) to serve https with, its chain included; empty: http",
+    )
+    ssl_keyfile: File = Field(
+        "", description="private key file of the certificate; empty: the certificate's file has it"
+    )
     openai_api_keys: Keys = Field(
         (), description="comma-separated keys; when set, clients must send one of them"
     )

@@ -73,12 +73,12 @@ def running_server(
     try:
         for line in process.stderr:
             log.write(line)
-            if found := re.search(r"Serving on http://localhost:(\d+)/v1", line):
+            if found := re.search(r"Serving on (https?)://localhost:(\d+)/v1", line):
                 break
         else:
             pytest.fail(f"the server did not start: {(folder / 'server.log').read_text()}")
         drain = subprocess.Popen(["cat"], stdin=process.stderr, stdout=log)
-        yield Server(f"http://127.0.0.1:{found[1]}", folder, process)
+        yield Server(f"{found[1]}://127.0.0.1:{found[2]}", folder, process)
     finally:
         process.terminate()
         process.wait(timeout=30)

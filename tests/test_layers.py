@@ -46,6 +46,7 @@ FLOORS = [
         "xtts.gpt",
     },
     {
+        "failures",
         "health",
         "jobs",
         "sillytavern",
