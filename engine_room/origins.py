@@ -42,10 +42,10 @@ class Origins:
             return
         doing = "read what failed" if is_private else "change anything"
         origin = headers.get(b"origin", b"").decode("latin-1").lower()
-        if is_private and not origin and headers.get(b"sec-fetch-site") == b"same-origin":
-            # A browser names no origin where it reads from the page's own; that may be ours in name only.
-            origin = f"http://{headers.get(b'host', b'').decode('latin-1').lower()}"
         is_foreign = headers.get(b"sec-fetch-site") == b"cross-site"
+        if is_private and not origin and not is_foreign:
+            # A browser names none where a page reads from its own host; which may be ours in name only.
+            origin = f"http://{headers.get(b'host', b'').decode('latin-1').lower()}"
         if (origin or is_foreign) and not self._trusts(origin, headers):
             raise Forbidden(
                 f"A page of {quoted(origin or 'another site')} may not {doing} here; pages of this "

@@ -28,6 +28,7 @@ class Talk {
   #views = [];
   #writing = null; // the AbortController of the reply that is being written
   #spoken = null;
+  #isStarted = false;
 
   constructor() {
     this.player = new Player({ onchange: () => this.#showState() });
@@ -51,8 +52,13 @@ class Talk {
   }
 
   #frame() {
-    const toggle = iconButton("list", "Conversations", () => this.element.classList.toggle("has-list"));
-    toggle.classList.add("talk-toggle");
+    const show = (isShown) => {
+      this.element.classList.toggle("has-list", isShown);
+      if (isShown) this.list.element.querySelector("button").focus();
+      else if (!isShown && this.list.element.contains(document.activeElement)) toggle.focus();
+    };
+    const toggle = iconButton("list", "Conversations", () => show(!this.element.classList.contains("has-list")), { class: "icon-button talk-toggle" });
+    this.list.element.addEventListener("keydown", ({ key }) => key === "Escape" && show(false));
     const bar = el("div", { class: "talk-bar" }, toggle, this.title, el("div", { class: "talk-choices" }, this.models, this.voices, this.tune));
     const shade = el("div", { class: "talk-shade", onclick: () => this.element.classList.remove("has-list") });
     return el("div", { class: "talk" }, this.list.element, shade, el("div", { class: "talk-main" }, bar, this.messages, this.composer.element));
@@ -67,7 +73,8 @@ class Talk {
 
   /** Come back to: models and voices may have come meanwhile. */
   shown() {
-    if (this.models.options.length) Promise.all([this.#readModels(), this.#readVoices()]);
+    if (this.#isStarted) Promise.all([this.#readModels(), this.#readVoices()]);
+    this.#isStarted = true;
     if (document.activeElement === document.body) this.composer.focus();
   }
 
@@ -213,6 +220,7 @@ class Talk {
     this.#silence();
     this.#writing = new AbortController();
     const { signal } = this.#writing;
+    if (this.voices.value) this.player.unlock(); // while this is still the user's own click
     const asked = [...shown.messages];
     shown.messages.push(message);
     this.#draw();

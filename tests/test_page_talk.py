@@ -366,9 +366,10 @@ def test_conversations_are_named_renamed_exported_imported_and_deleted(
     expect(names).to_have_count(1)
     file["conversations"][0]["messages"][1] |= {"images": ["javascript:alert(1)"], "content": 7}
     bodies = [json.dumps(file), "no json", '{"conversations": [{"messages": 3}]}']
-    for body in bodies:
-        (tmp_path / "c.json").write_text(body)
-        page.get_by_label("File of conversations").set_input_files(tmp_path / "c.json")
+    for number, body in enumerate(bodies):
+        file_of_body = tmp_path / f"{number}.json"
+        file_of_body.write_text(body)
+        page.get_by_label("File of conversations").set_input_files(file_of_body)
     expect(names).to_have_count(2)
     expect(page.get_by_text("This is no file of conversations.").first).to_be_visible()
     assert page.evaluate("window.hacked") is None
