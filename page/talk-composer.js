@@ -93,6 +93,7 @@ export class Composer {
   }
 
   #submit() {
+    if (this.microphone.state === "listening") return this.microphone.finish();
     const text = this.text.value.trim();
     if (!text && !this.#images.length) return;
     if (this.#images.length && !this.#canSee) {

@@ -12,6 +12,7 @@ const ENDINGS = {
 /** A message with its buttons. `actions`: { edit(message, text), retry(message), speak(message) }. */
 export class MessageView {
   #markdown = null;
+  #drawn = ""; // what is shown for good: a long reply is not drawn a second time
 
   constructor(message, actions) {
     Object.assign(this, { message, actions });
@@ -42,7 +43,7 @@ export class MessageView {
     this.thoughtsTitle.textContent = content ? "Thoughts" : "Thinking…";
     this.thinking.hidden = !reasoning;
     this.#showThoughts();
-    if (content) this.#markdown.set(content);
+    if (content && content !== this.#drawn) this.#markdown.set(content);
   }
 
   #showThoughts() {
@@ -55,7 +56,8 @@ export class MessageView {
     if (this.isReply) {
       this.grow();
       this.element.classList.remove("is-waiting");
-      this.#markdown.finish(content);
+      if (this.#drawn !== content) this.#markdown.finish(content);
+      this.#drawn = content;
     } else {
       this.body.textContent = content;
       this.body.hidden = !content;

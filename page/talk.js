@@ -150,7 +150,8 @@ class Talk {
   #draw() {
     const { messages, title } = this.#conversation;
     this.title.textContent = title || "New conversation";
-    this.#views = messages.map((message) => new MessageView(message, this.#actions));
+    const known = new Map(this.#views.map((view) => [view.message, view]));
+    this.#views = messages.map((message) => known.get(message) ?? new MessageView(message, this.#actions));
     this.#views.forEach((view, at) => view.show({ isLast: at === messages.length - 1 }));
     this.messages.replaceChildren(...(messages.length ? this.#views.map(({ element }) => element) : [this.#welcome()]));
     this.#showState();
@@ -212,6 +213,7 @@ class Talk {
     messages.splice(at);
     if (changed) messages.push(changed);
     this.#write();
+    this.composer.focus();
   }
 
   async #write() {

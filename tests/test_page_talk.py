@@ -420,6 +420,34 @@ def test_where_the_browser_keeps_nothing_the_page_says_so_and_works(
     expect(page.locator(".talk-list-name")).to_have_text("Hello")
 
 
+def test_a_full_browser_is_said_and_the_conversation_goes_on(page: "Page") -> None:
+    from playwright.sync_api import expect
+
+    page.locator(".talk-hello").wait_for()
+    quota = {"origin": page.evaluate("location.origin"), "quotaSize": 1000}
+    page.context.new_cdp_session(page).send("Storage.overrideQuotaForOrigin", quota)
+    says(page, chunks("Said anyway.") + DONE)
+    send(page, "x" * 100_000)
+    expect(last_reply(page)).to_contain_text("Said anyway.")
+    expect(page.get_by_text("The browser's storage is full")).to_be_visible()
+    expect(page.locator(".talk-list-name")).to_have_count(1)
+
+
+def test_names_of_models_and_voices_are_shown_as_the_text_that_they_are(page: "Page") -> None:
+    from playwright.sync_api import expect
+
+    name = '"><img src=x onerror=window.hacked=1>'
+    model = {"id": name, "root": name, "type": "chat", "input_modalities": ["text"]}
+    voice = {"id": name, "name": name, "description": name}
+    page.route("**/v1/models", lambda route: route.fulfill(json={"data": [model]}))
+    page.route("**/v1/audio/voices", lambda route: route.fulfill(json={"data": [voice]}))
+    page.reload()
+    expect(page.get_by_label("Model", exact=True)).to_have_value(name)
+    page.get_by_label("Voice of the replies").select_option(name)
+    expect(page.get_by_role("button", name=f"Attach an image: {name} sees none")).to_be_visible()
+    assert page.evaluate("window.hacked") is None
+
+
 def test_an_image_is_attached_where_the_model_sees(page: "Page", tmp_path: Path) -> None:
     from playwright.sync_api import expect
 
