@@ -132,7 +132,10 @@ def test_the_settings_are_sent_and_nothing_else_is(page: "Page") -> None:
 NASTY = """<script>window.hacked = 1</script>
 <img src=x onerror="window.hacked = 2">
 "><img src=x onerror=window.hacked=3>
+
 [click](javascript:window.hacked=4) ![tracked](http://elsewhere.test/pixel.png)
+[JS](JAVASCRIPT:alert(1)) [data](data:text/html,<script>1</script>) [v](vbscript:x) [ok](https://a.example)
+
 <svg onload="window.hacked=5"><style>body{display:none}</style>
 <a href="data:text/html,<script>window.hacked=6</script>">data</a>
 <form action="/v1/models/download"><button>Press</button></form>
@@ -162,6 +165,7 @@ def test_what_a_model_writes_is_never_run(page: "Page") -> None:
     assert page.locator(".message").locator(forbidden).count() == 0
     hrefs = page.locator(".message a").evaluate_all("(all) => all.map((each) => each.href)")
     assert all(re.match(r"(https?:.*)?$", href) for href in hrefs)
+    assert "https://a.example/" in hrefs
     expect(last_reply(page)).to_contain_text("<script>window.hacked = 1</script>")
     assert not any("elsewhere.test" in url or url.endswith("/x") for url in requests)
     # Kept as it is, and as harmless when it is read again.
