@@ -4,13 +4,13 @@ import { events } from "./api.js";
 
 /** What can be set about replies, as the settings show it: fields of /v1/chat/completions. */
 export const OPTIONS = [
-  { name: "temperature", label: "Temperature", hint: "0.8. Higher is livelier, 0 always takes the likeliest word.", min: 0, max: 5, step: 0.05 },
-  { name: "top_p", label: "Top P", hint: "0.95. Only the likeliest words that make up this share.", min: 0, max: 1, step: 0.01 },
-  { name: "min_p", label: "Min P", hint: "0.05. Leaves out words this much less likely than the best.", min: 0, max: 1, step: 0.01 },
-  { name: "top_k", label: "Top K", hint: "40. Only so many of the likeliest words; 0: all.", min: 0, max: 1000, step: 1 },
-  { name: "repeat_penalty", label: "Repeat penalty", hint: "1, off. 1.1 keeps a model from repeating itself.", min: 0.5, max: 2, step: 0.01 },
-  { name: "max_tokens", label: "Longest reply", hint: "In tokens, about ¾ of a word each. Empty: as long as it gets.", min: 1, step: 1 },
-  { name: "seed", label: "Seed", hint: "The same number gives the same reply again. Empty: drawn.", min: 0, step: 1 },
+  { name: "temperature", label: "Temperature", placeholder: "0.8", hint: "Higher is livelier; 0 always takes the likeliest word.", min: 0, max: 5, step: 0.05 },
+  { name: "top_p", label: "Top P", placeholder: "0.95", hint: "Only the likeliest words that make up this share.", min: 0, max: 1, step: 0.01 },
+  { name: "min_p", label: "Min P", placeholder: "0.05", hint: "Leaves out words this much less likely than the best.", min: 0, max: 1, step: 0.01 },
+  { name: "top_k", label: "Top K", placeholder: "40", hint: "Only so many of the likeliest words; 0: all.", min: 0, max: 1000, step: 1 },
+  { name: "repeat_penalty", label: "Repeat penalty", placeholder: "1", hint: "1 is off; 1.1 keeps a model from repeating itself.", min: 0.5, max: 2, step: 0.01 },
+  { name: "max_tokens", label: "Longest reply", placeholder: "no limit", hint: "In tokens, about ¾ of a word each.", min: 1, step: 1 },
+  { name: "seed", label: "Seed", placeholder: "drawn", hint: "The same number gives the same reply again.", min: 0, step: 1 },
 ];
 
 /** A message as the API takes it. */
