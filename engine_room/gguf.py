@@ -30,6 +30,7 @@ SCALARS = {
 }
 # What may follow a model's name in its file's name: the quantisation, or a split file's number.
 QUANT_SUFFIX = re.compile(r"[.\-_](?:(?:ud-)?i?q\d|b?f16|fp16|f32|fp32|mxfp4|00001-of-)")
+QUANTISATION = re.compile(rf"{QUANT_SUFFIX.pattern}\w*$", re.IGNORECASE)
 # llama.cpp's numbers of ways to make one vector of a text's many: mean, first token, last token.
 POOLINGS = (1, 2, 3)
 RANK_POOLING = 4
@@ -94,6 +95,11 @@ def parts_of(path: Path) -> tuple[Path, ...]:
         and len(other.stem) == len(path.stem)
     ]
     return (path, *sorted(others))
+
+
+def unquantised(path: Path) -> str:
+    """The file's name without `.gguf`, quantisation and number of a part."""
+    return QUANTISATION.sub("", path.stem.partition(FIRST_PART)[0])
 
 
 def metadata(header: bytes) -> dict[str, Value]:

@@ -116,7 +116,8 @@ class Settings(BaseSettings):
     )
     suggest_model: bool = Field(
         True,
-        description="name a better chat model in the log at the start while only the bundled one is there",
+        description="in the log at the start, name a better chat model, and a faster form of the bundled "
+        "one, while that alone is there",
     )
     voice_clones_dir: Folder = Field(Path("voice_clones"), description="folder of the voice clips")
     audio_dir: Folder = Field(Path("audio"), description="folder of the kept speech")

@@ -198,12 +198,14 @@ class LlamaModel:
         """The tokens of a text, int32, (tokens,): with those that the model wants around it, and with the
         names of special tokens read as these. Any thread may call it, as everything down to `piece`."""
         data = text.encode()
-        size = len(data) + 8  # no token without a byte, but for those around the text
-        buffer = np.empty(size, np.int32)
-        pointer = buffer.ctypes.data_as(ctypes.POINTER(llama_cpp.llama_token))
-        count = llama_cpp.llama_tokenize(
-            self._vocab, data, len(data), pointer, size, add_special, parse_special
-        )
+        # Hardly ever more tokens than bytes, and some around the text; else it says how many.
+        count = -len(data) - 8
+        while count < 0:
+            buffer = np.empty(-count, np.int32)
+            pointer = buffer.ctypes.data_as(ctypes.POINTER(llama_cpp.llama_token))
+            count = llama_cpp.llama_tokenize(
+                self._vocab, data, len(data), pointer, len(buffer), add_special, parse_special
+            )
         tokens: NDArray[np.int32] = buffer[:count].copy()
         return tokens
 
