@@ -59,7 +59,7 @@ FLOORS = [
         "recordings",
     }
     | {"web_images"}
-    | {"hub", "fetch_plan", "fetching", "installed", "local_models", "memory_fit"}
+    | {"hub", "fetch_plan", "fetched_part", "fetching", "installed", "local_models", "memory_fit"}
     | {"instructions", "lexicon", "speech_english", "speech_markdown", "speech_script"}
     | {"speech_text", "voice_names"}
     | {"loudness", "speech_format", "speech_output", "spoken"}
@@ -245,7 +245,9 @@ NEIGHBOURS = {
     ("fetch_plan", "hub"),
     ("fetch_on_use", "downloads"),
     ("fetch_on_use", "streams"),
+    ("fetched_part", "hub"),
     ("fetching", "fetch_plan"),
+    ("fetching", "fetched_part"),
     ("fetching", "hub"),
     ("fetching", "installed"),
     ("installed", "catalogue"),
@@ -358,7 +360,15 @@ LATE = {
     "imageio_ffmpeg",
 }
 LATE |= {"xtts.coqui", "xtts.gpt_llama", "xtts.gpt_torch", "xtts.vocoder_torch"}
-LATE |= {"hub", "fetch_plan", "fetching", "huggingface_hub", "model_commands", "tqdm"}
+LATE |= {
+    "hub",
+    "fetch_plan",
+    "fetched_part",
+    "fetching",
+    "huggingface_hub",
+    "model_commands",
+    "tqdm",
+}
 LATE |= {"py3langid", "scipy", "torch", "TTS", "transformers", "onnxruntime", "safetensors"}
 each_module = pytest.mark.parametrize("name", sorted(MODULES))
 
