@@ -45,6 +45,11 @@ NUM_PREPARERS = 2
 FREE_MEMORY_SHARE = 0.1
 
 
+def num_sequences(settings: Settings) -> int:
+    """How many sequences a model's memory may hold at once."""
+    return settings.chat_parallel + NUM_PAST_IDS
+
+
 class Chat:
     """One model, and the conversations it continues. Belongs to the engine's thread."""
 
@@ -78,8 +83,7 @@ class Chat:
         from engine_room.chat import llama  # late: the server answers before this library is loaded
 
         started = time.perf_counter()
-        max_running = self._settings.chat_parallel
-        num_ids = max_running + NUM_PAST_IDS
+        max_running, num_ids = self._settings.chat_parallel, num_sequences(self._settings)
         options = model_options(
             self._settings,
             num_ids,

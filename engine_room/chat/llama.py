@@ -18,6 +18,7 @@ from engine_room.chat.embedded import Embedded
 from engine_room.chat.grammar import Constraint, tokenizer_of
 from engine_room.chat.logprobs import Spelling
 from engine_room.chat.lora import use_loras
+from engine_room.chat.memory import STATE_BYTES, conversations_of
 from engine_room.chat.options import (
     KV_BYTES,
     POOL_CONTEXTS,
@@ -110,7 +111,9 @@ class LlamaModel:
         """Set the context and the two sizes."""
         self.num_trained_tokens = trained = llama_cpp.llama_model_n_ctx_train(self._model)
         in_ram = options.num_gpu_layers == 0 or not llama_cpp.llama_supports_gpu_offload()
-        num_values = self._num_values()
+        held = conversations_of(path)
+        num_values = held.values_per_token or self._num_values()
+        state_bytes = options.num_sequences * held.values_per_sequence * STATE_BYTES
         num_tokens = fitted_context(options, trained, num_values, in_ram)
         while True:
             self.num_context_tokens = num_tokens
@@ -118,6 +121,7 @@ class LlamaModel:
             self.memory_bytes = int(
                 llama_cpp.llama_model_size(self._model)
                 + self.num_pool_tokens * num_values * KV_BYTES[options.kv_type]
+                + state_bytes
             )
             freq_scale = fitted_freq_scale(options.rope, trained, num_tokens)
             params = _context_params(self.num_pool_tokens, options, freq_scale)
@@ -129,22 +133,12 @@ class LlamaModel:
             num_tokens = max(num_tokens // 2, SMALL_CONTEXT_TOKENS)
 
     def _num_values(self) -> int:
-        """Numbers in the memory for each token: keys and values, in every layer."""
+        """Numbers in the memory for each token, where the file's header tells too little: in every layer
+        those of the first one, as the usual sizes have it."""
         num_heads = llama_cpp.llama_model_n_head_kv(self._model)
         all_heads = max(llama_cpp.llama_model_n_head(self._model), 1)
         size = llama_cpp.llama_model_n_embd(self._model) // all_heads
-        sizes = (self._number(f"attention.{kind}_length") or size for kind in ("key", "value"))
-        return int(llama_cpp.llama_model_n_layer(self._model) * num_heads * sum(sizes))
-
-    def _number(self, name: str) -> int:
-        """A number that the file tells of its architecture; 0 where it does not."""
-        text = self._told(f"{self._told('general.architecture')}.{name}")
-        return int(text) if text.isdecimal() else 0
-
-    def _told(self, name: str) -> str:
-        buffer = ctypes.create_string_buffer(256)
-        llama_cpp.llama_model_meta_val_str(self._model, name.encode(), buffer, len(buffer))
-        return buffer.value.decode("utf-8", "replace")
+        return int(llama_cpp.llama_model_n_layer(self._model) * num_heads * 2 * size)
 
     def use_threads(self, num_threads: int) -> None:
         """Decode with this many threads from now on; asking for the same again costs nothing."""

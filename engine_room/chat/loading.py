@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 
 from engine_room.catalogue import Catalogue, ChatFile
-from engine_room.chat.engine import Chat
+from engine_room.chat.engine import Chat, num_sequences
 from engine_room.chat.memory import file_bytes, needed_bytes
 from engine_room.chat.options import model_options
 from engine_room.chat.resident import Loaded
@@ -48,7 +48,8 @@ def chat_engine(
 
     def need_of(file: ChatFile) -> int:
         free = free_bytes() - file_bytes(file.path)
-        options = model_options(settings, 1, 1, free, is_default(file), file.loading)
+        num_ids = num_sequences(settings)
+        options = model_options(settings, num_ids, 1, free, is_default(file), file.loading)
         return needed_bytes(file.path, options) + eyes_bytes(file)
 
     return Residents(
