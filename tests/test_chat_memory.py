@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from engine_room.chat.llama import LlamaModel
-from engine_room.chat.memory import Conversations, conversations_of, needed_bytes
+from engine_room.chat.memory import (
+    Conversations,
+    Memory,
+    conversations_of,
+    file_bytes,
+    gpu_share,
+    needed_bytes,
+    shared,
+    with_room,
+)
 from engine_room.chat.options import ModelOptions
 from tests.hybrid_models import write_hybrid
 from tests.test_gguf import header, number, numbers, string
@@ -95,3 +104,56 @@ def test_a_model_of_several_kinds_of_layers_takes_what_was_said(
     parts = (2 * num_tokens * expected.values_per_token, 4 * 256 * expected.values_per_sequence)
     assert said == pytest.approx([part / 2**20 for part in parts], abs=0.01)
     assert taken == pytest.approx(needed_bytes(path, options), rel=0.02)
+
+
+GB = 1_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("num_gpu_layers", "free", "on_gpu"),
+    [
+        (-1, Memory(8 * GB, 4 * GB), 1),
+        (0, Memory(8 * GB, 4 * GB), 0),
+        (3, Memory(8 * GB, 4 * GB), 3 / 5),
+        (99, Memory(8 * GB, 4 * GB), 1),
+        (-1, Memory(8 * GB), 0),
+        (3, Memory(8 * GB), 0),
+    ],
+)
+def test_as_much_of_a_model_is_on_the_gpu_as_of_its_layers_and_its_output(
+    tmp_path: Path, num_gpu_layers: int, free: Memory, on_gpu: float
+) -> None:
+    held(tmp_path)  # writes a file of 4 layers
+    options = ModelOptions(num_gpu_layers=num_gpu_layers)
+    assert gpu_share(tmp_path / "x.gguf", options, free) == pytest.approx(on_gpu)
+    assert shared(5 * GB, on_gpu) == Memory(5 * GB - int(5 * GB * on_gpu), int(5 * GB * on_gpu))
+
+
+def test_conversations_have_the_room_beside_the_weights_where_they_lie(tmp_path: Path) -> None:
+    held(tmp_path)
+    path = tmp_path / "x.gguf"
+    with path.open("ab") as file:
+        file.truncate(1_000_000)  # with holes, as much as weights of 1 MB
+    assert file_bytes(path) == 1_000_000
+
+    def room(num_gpu_layers: int, ram: float, gpu: float) -> float:
+        free = Memory(int(ram * 1e6), int(gpu * 1e6))
+        return with_room(ModelOptions(num_gpu_layers=num_gpu_layers), path, free).free_bytes / 1e6
+
+    assert room(-1, 5, 0) == pytest.approx(4)
+    assert room(-1, 0.5, 5) == pytest.approx(4)  # a small machine with a large GPU
+    assert room(0, 5, 9) == pytest.approx(4)
+    assert room(1, 5, 9) == pytest.approx((5 - 0.8) / 0.8)
+    assert room(4, 5, 1) == pytest.approx((1 - 0.8) / 0.8)
+
+
+def test_memory_holds_what_fits_in_both_of_its_parts_and_is_told_in_words() -> None:
+    budget = Memory(8 * GB, 4 * GB)
+    assert [budget.holds(each) for each in (Memory(8 * GB), Memory(0, 4 * GB), budget)] == [
+        True
+    ] * 3
+    assert not budget.holds(Memory(9 * GB))
+    assert not budget.holds(Memory(0, 5 * GB))
+    assert budget - Memory(GB, GB) + Memory(GB) == Memory(8 * GB, 3 * GB)
+    assert str(budget) == "8.0 GB of memory and 4.0 GB on the GPU"
+    assert str(Memory(GB)) == "1.0 GB of memory"

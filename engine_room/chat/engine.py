@@ -12,13 +12,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 import numpy as np
-import psutil
 
 from engine_room.catalogue import ChatFile
 from engine_room.chat.answers import sequences_of
 from engine_room.chat.cache import PrefixCache, num_held
 from engine_room.chat.logprobs import token_logprob
-from engine_room.chat.memory import file_bytes
+from engine_room.chat.memory import with_room
 from engine_room.chat.options import model_options
 from engine_room.chat.pace import Pace
 from engine_room.chat.preparation import Preparation, Prepared, is_quick
@@ -28,6 +27,7 @@ from engine_room.chat.turn import Finish, FinishReason, Item, ModelTurn, Text
 from engine_room.cores import Cores
 from engine_room.errors import ApiError, InternalError, ShuttingDown
 from engine_room.jobs import Done, Failed, Inbox, Job
+from engine_room.memory_fit import free_bytes, free_now
 from engine_room.metrics import Metrics
 from engine_room.settings import Settings
 
@@ -88,10 +88,10 @@ class Chat:
             self._settings,
             num_ids,
             self._max_threads,
-            free_bytes=psutil.virtual_memory().available - file_bytes(self._file.path),
             is_default=self._is_default,
             loading=self._file.loading,
         )
+        options = with_room(options, self._file.path, free_now())
         self._model = model = llama.LlamaModel(
             self._file.path, options, self._file.mmproj, should_stop
         )
@@ -120,7 +120,7 @@ class Chat:
     def _cache_bytes(self) -> int:
         if self._settings.chat_cache_mb >= 0:
             return self._settings.chat_cache_mb * 1_000_000
-        return int(psutil.virtual_memory().available * FREE_MEMORY_SHARE)
+        return int(free_bytes() * FREE_MEMORY_SHARE)
 
     def serve(self, inbox: Inbox[ModelTurn]) -> None:
         """Answer what comes into the inbox until it is closed."""

@@ -3,7 +3,7 @@
 What a header says is named as in ggml's `gguf.md`, and counted as llama.cpp does (`llama-hparams.cpp`).
 """
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 from engine_room.chat.options import KV_BYTES, POOL_CONTEXTS, ModelOptions, fitted_context
@@ -11,6 +11,58 @@ from engine_room.errors import Unavailable
 from engine_room.gguf import Value, metadata_of, parts_of
 
 STATE_BYTES = 4  # of a number of a recurrent layer's state, which is always float32
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """So much of the machine's own memory, and so much of that of its GPUs."""
+
+    ram_bytes: int = 0
+    gpu_bytes: int = 0
+
+    def __add__(self, other: "Memory") -> "Memory":
+        return Memory(self.ram_bytes + other.ram_bytes, self.gpu_bytes + other.gpu_bytes)
+
+    def __sub__(self, other: "Memory") -> "Memory":
+        return Memory(self.ram_bytes - other.ram_bytes, self.gpu_bytes - other.gpu_bytes)
+
+    def holds(self, other: "Memory") -> bool:
+        """Whether the other fits in this, each part in its own."""
+        return other.ram_bytes <= self.ram_bytes and other.gpu_bytes <= self.gpu_bytes
+
+    def is_short_of(self, wanted: "Memory", taken: "Memory", part: "Memory") -> bool:
+        """Whether more is taken than there is where some is wanted, and a part of it there."""
+        kinds = zip(*map(astuple, (self, wanted, taken, part)), strict=True)
+        return any(want and has and total > there for there, want, total, has in kinds)
+
+    def __str__(self) -> str:
+        on_gpu = f" and {self.gpu_bytes / 1e9:.1f} GB on the GPU" if self.gpu_bytes else ""
+        return f"{self.ram_bytes / 1e9:.1f} GB of memory{on_gpu}"
+
+
+def gpu_share(path: Path, options: ModelOptions, free: Memory) -> float:
+    """How much of a model, from 0 to 1, and as much of its conversations, goes to the GPU: as many of its
+    layers as the options say, of which llama.cpp counts the output as one."""
+    if not free.gpu_bytes:
+        return 0.0
+    if options.num_gpu_layers < 0:
+        return 1.0
+    num_layers = _Header(metadata_of(path)).number("block_count") + 1
+    return min(options.num_gpu_layers / num_layers, 1.0)
+
+
+def shared(num_bytes: int, on_gpu: float) -> Memory:
+    """Bytes of which this share is on the GPU."""
+    gpu_bytes = int(num_bytes * on_gpu)
+    return Memory(num_bytes - gpu_bytes, gpu_bytes)
+
+
+def with_room(options: ModelOptions, path: Path, free: Memory) -> ModelOptions:
+    """The options, with the room for conversations that is left beside a model's weights, where they go."""
+    on_gpu = gpu_share(path, options, free)
+    left = free - shared(file_bytes(path), on_gpu)
+    places = ((left.ram_bytes, 1 - on_gpu), (left.gpu_bytes, on_gpu))
+    return replace(options, free_bytes=min(room / share for room, share in places if share))
 
 
 @dataclass(frozen=True, slots=True)
