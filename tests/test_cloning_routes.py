@@ -173,6 +173,12 @@ def test_a_deleted_voice_is_gone_with_all_that_was_computed_of_it(
     assert http.post("/v1/audio/speech", json=body).status_code == 404
 
 
+def test_the_model_is_loaded_and_unloaded_by_request(http: httpx.Client) -> None:
+    for path, status in (("load", "loaded"), ("unload", "available")):
+        told = http.post(f"/v1/models/{path}", json={"model": "xtts_v2"}).json()
+        assert (told["id"], told["status"]) == ("xtts_v2", status)
+
+
 def test_sillytaverns_xtts_provider_speaks(http: httpx.Client, studio_speakers: list[str]) -> None:
     ids = [speaker["voice_id"] for speaker in http.get("/speakers").json()]
     assert {"Ålice", "nova", studio_speakers[0]} <= set(ids)
