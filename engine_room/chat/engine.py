@@ -93,7 +93,7 @@ class Chat:
         )
         options = with_room(options, self._file.path, free_now())
         self._model = model = llama.LlamaModel(
-            self._file.path, options, self._file.mmproj, should_stop
+            self._file.path, options, self._file.mmproj, should_stop, self._cores
         )
         self._preparation = Preparation(model, self._file.loading.template)
         self._pace = Pace()
@@ -242,7 +242,7 @@ class Chat:
             self._begin(job, lambda: self._preparation.of(turn))
             return
         # In the meantime the others go on.
-        future = self._preparers.submit(self._preparation.of, turn)
+        future = self._preparers.submit(self._preparation.of, turn, lambda: job.cancelled)
         self._preparing.append((job, future))
         future.add_done_callback(lambda _: self._inbox.wake())
 

@@ -30,6 +30,7 @@ from engine_room.chat.sampler import Candidates, Sampler
 from engine_room.chat.turn import Sampling
 from engine_room.chat.vision import Vision, decode_embedded
 from engine_room.chat.vocabulary import InfillTokens
+from engine_room.cores import Cores
 from engine_room.errors import Unavailable
 from engine_room.llama_library import is_done, load_model, reason
 
@@ -72,6 +73,7 @@ class LlamaModel:
         options: ModelOptions,
         mmproj: Path | None = None,
         should_stop: Callable[[], bool] = lambda: False,
+        cores: Cores | None = None,
     ) -> None:
         params = llama_cpp.llama_model_default_params()
         params.n_gpu_layers = options.num_gpu_layers
@@ -89,7 +91,9 @@ class LlamaModel:
         self.num_vocab: int = llama_cpp.llama_vocab_n_tokens(self._vocab)
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._batch = _Batch()
-        self.vision = Vision(mmproj, self._model, options, MAX_BATCH_TOKENS) if mmproj else None
+        self.vision = (
+            Vision(mmproj, self._model, options, MAX_BATCH_TOKENS, cores) if mmproj else None
+        )
         texts = [self._token_text(token) for token in range(self.num_vocab)]
         # A text of n bytes has at least n / max_token_bytes tokens.
         self.max_token_bytes = max(len(text.encode()) for text in texts)
