@@ -174,7 +174,7 @@ def _offered(offer: Offer, hub: Hub) -> Plan:
         files = list(_parts_of(files[0], repository.files)) if len(files) == 1 else files
         id_ = _stem(files[0])
         if offer.kind == "chat":
-            files += _projector_of(files[0], repository, offer.mmproj)
+            files += _projector_of(files[0], repository, offer.mmproj, offer.mmproj in offer.sha256)
     pinned = (replace(file, sha256=offer.sha256.get(file.path, file.sha256)) for file in files)
     return Plan(id_, repository, tuple(pinned), offer.folder or "", note, offer.licence, offer)
 
@@ -236,30 +236,38 @@ def _candidates(repository: Repository) -> list[HubFile]:
     ]
 
 
-def _projector_of(model: HubFile, repository: Repository, wanted: str = "") -> list[HubFile]:
-    """The projector by which a model sees, or none: the one that is wanted, else one of the model's name, or
-    of no name; of another model's only where the repository has no other model. It gets a name by which it
-    is found here. Raises RepositoryNotFound."""
-    if wanted:
-        found = _matching([wanted], repository)
-    elif PROJECTOR in _stem(model).lower():
+def _projector_of(
+    model: HubFile, repository: Repository, wanted: str = "", is_pinned: bool = False
+) -> list[HubFile]:
+    """The projector by which a model sees, or none, under a name by which it is found here: the one that is
+    wanted (or, unless its content is pinned, what its maker has in its place by now), else the preferred of
+    those that are surely the model's. Raises RepositoryNotFound."""
+    if not wanted and PROJECTOR in _stem(model).lower():
         return []
-    else:
-        found = [
-            file
-            for file in repository.files
-            if file.path.lower().endswith(".gguf") and PROJECTOR in _stem(file).lower()
-        ]
-        name = model_in(_stem(model))
-        is_only_model = {model_in(_stem(file)) for file in _candidates(repository)} == {name}
-        own = [file for file in found if model_in(_stem(file)) == name]
-        own = own or [file for file in found if not model_in(_stem(file))]
-        found = own or (found if is_only_model else [])
-    quants = [*PROJECTOR_QUANTS, ""]
-    found.sort(key=lambda file: (quants.index(_known_quant(file)), file.path))
+    surely = _projectors(model, repository)
+    found = [file for file in repository.files if file.path == wanted] or surely
+    if wanted and (not found or (is_pinned and found[0].path != wanted)):
+        raise _no_file(wanted, repository)
     return [
         replace(file, saved_as=projector_name(_stem(model), _quant(file))) for file in found[:1]
     ]
+
+
+def _projectors(model: HubFile, repository: Repository) -> list[HubFile]:
+    """The projectors of the model's name, else those of no name; those of another's only where the
+    repository has no other model. The preferred one first."""
+    found = [
+        file
+        for file in repository.files
+        if file.path.lower().endswith(".gguf") and PROJECTOR in _stem(file).lower()
+    ]
+    name = model_in(_stem(model))
+    own = [file for file in found if model_in(_stem(file)) == name]
+    own = own or [file for file in found if not model_in(_stem(file))]
+    if not own and {model_in(_stem(file)) for file in _candidates(repository)} == {name}:
+        own = found
+    quants = [*PROJECTOR_QUANTS, ""]
+    return sorted(own, key=lambda file: (quants.index(_known_quant(file)), file.path))
 
 
 def _known_quant(file: HubFile) -> str:

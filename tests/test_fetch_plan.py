@@ -157,12 +157,15 @@ def test_a_projector_of_another_model_is_not_fetched() -> None:
     ]
 
 
-def test_an_offer_names_its_projector_which_must_be_there(tmp_path: Path) -> None:
-    (tmp_path / "offers.toml").write_text(
+def test_an_offer_names_its_projector_of_which_another_takes_the_place_only_without_a_hash(
+    tmp_path: Path,
+) -> None:
+    text = (
         '[[model]]\nid = "seer-7b"\nkind = "chat"\nrepository = "me/mine"\n'
         f'files = ["{MODEL}"]\nmmproj = "eyes-q8_0.gguf"\n'
-        f'sha256 = {{ "eyes-q8_0.gguf" = "{"ab" * 32}" }}\n'
     )
+    pinned = f'sha256 = {{ "eyes-q8_0.gguf" = "{"ab" * 32}" }}\n'
+    (tmp_path / "offers.toml").write_text(text + pinned)
     offers = Offers(tmp_path)
     plan = planned("seer-7b", MODEL, "mmproj-F16.gguf", "eyes-q8_0.gguf", offers=offers)
     assert paths(plan) == [MODEL, "eyes-q8_0.gguf"]
@@ -171,6 +174,11 @@ def test_an_offer_names_its_projector_which_must_be_there(tmp_path: Path) -> Non
     assert plan.projector.sha256 == "ab" * 32
     with pytest.raises(RepositoryNotFound, match=r"no file 'eyes-q8_0\.gguf'.*mmproj-F16"):
         planned("seer-7b", MODEL, "mmproj-F16.gguf", offers=offers)
+    (tmp_path / "offers.toml").write_text(text)  # which names no content
+    moved = planned("seer-7b", MODEL, "mmproj-F16.gguf", offers=Offers(tmp_path))
+    assert paths(moved) == [MODEL, "mmproj-F16.gguf"]
+    with pytest.raises(RepositoryNotFound, match=r"no file 'eyes-q8_0\.gguf'"):
+        planned("seer-7b", MODEL, offers=Offers(tmp_path))
 
 
 def test_an_offer_is_what_it_says_with_its_folder_and_its_own_hash(tmp_path: Path) -> None:

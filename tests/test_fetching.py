@@ -216,6 +216,7 @@ def test_two_quantisations_fetched_at_once_share_the_download_of_their_projector
         with first.fetcher._locked(plan.files[-1]):  # as while the first one fetches it
             other.start()
             assert waits.wait(60)
+            assert len(hub.ranges()) == 1  # of its own file, and no more
         first.fetch("me/mine:Q4_0")
         other.join()
         assert len(hub.ranges()) == 3
