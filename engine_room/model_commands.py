@@ -69,6 +69,7 @@ class ModelCommands:
         print(f"In {self._settings.models_dir}, or with the install:")
         for model in here:
             note = "  (comes with the install)" if model.is_ours else ""
+            note += f"  (sees by {model.projector.name})" if model.projector else ""
             print(f"  {model.id:34} {model.kind:14} {_size(model.size_bytes):>8}{note}")
         for path in unfinished(self._settings.models_dir):
             print(f"  not finished: {path.name.partition('-')[2]} {_size(path.stat().st_size)}")
@@ -101,7 +102,7 @@ class ModelCommands:
         here, offer = by_name(options.name, self._here()), self._offers.find(options.name)
         if here:
             print(f"{here.id}: {here.kind}, {_size(here.size_bytes)}, here:")
-            print("".join(f"  {path}\n" for path in here.paths), end="")
+            print("".join(f"  {path}\n" for path in here.all_paths), end="")
         if offer:
             print(f"{offer.id}: {offer.good_at}")
             print(f"  {offer.kind}, {offer.parameters:g} billion parameters, {offer.quantisation}")
@@ -260,6 +261,8 @@ class ModelCommands:
         print(
             f"  {len(plan.files)} file(s), {_size(plan.size_bytes)}; licence: {plan.licence or 'not said'}"
         )
+        if eyes := plan.projector:
+            print(f"  sees by {eyes.path} ({_size(eyes.size_bytes)}), which becomes {eyes.name}")
         if plan.offer:
             need = memory_fit.need_of(plan.offer, self._settings, plan.size_bytes)
             verdict = "fits" if self._free.holds(need) else "does not fit now"

@@ -143,8 +143,13 @@ class Settings(BaseSettings):
     )
     chat_memory_mb: Count = Field(
         0,
-        description="megabytes that the chat models in memory may take together; 0: four fifths of what is "
-        "free at the start",
+        description="megabytes of RAM that the chat models in memory may take together; 0: four fifths of "
+        "what is free at the start",
+    )
+    chat_gpu_memory_mb: Count = Field(
+        0,
+        description="megabytes of GPU memory that they may take together, if there is a GPU; 0: four fifths "
+        "of what is free at the start",
     )
     chat_unload_after_s: Count = Field(
         0,

@@ -59,7 +59,7 @@ FLOORS = [
         "recordings",
     }
     | {"web_images"}
-    | {"hub", "fetch_plan", "fetching", "installed", "local_models", "memory_fit"}
+    | {"hub", "fetch_plan", "fetched_part", "fetching", "installed", "local_models", "memory_fit"}
     | {"instructions", "lexicon", "speech_english", "speech_markdown", "speech_script"}
     | {"speech_text", "voice_names"}
     | {"loudness", "speech_format", "speech_output", "spoken"}
@@ -214,6 +214,7 @@ NEIGHBOURS = {
     ("chat.loading", "chat.residents"),
     ("chat.memory", "chat.options"),
     ("chat.resident", "catalogue"),
+    ("chat.resident", "chat.memory"),
     ("chat.resident", "chat.turn"),
     ("chat.resident", "jobs"),
     ("chat.llama", "chat.vision"),
@@ -249,13 +250,16 @@ NEIGHBOURS = {
     ("fetch_plan", "hub"),
     ("fetch_on_use", "downloads"),
     ("fetch_on_use", "streams"),
+    ("fetched_part", "hub"),
     ("fetching", "fetch_plan"),
+    ("fetching", "fetched_part"),
     ("fetching", "hub"),
     ("fetching", "installed"),
     ("installed", "catalogue"),
     ("installed", "whisper_models"),
     ("local_models", "installed"),
     ("local_models", "whisper_models"),
+    ("memory_fit", "chat.memory"),
     ("memory_fit", "chat.options"),
     ("llama_devices", "llama_library"),
     ("memory_fit", "llama_devices"),
@@ -339,7 +343,7 @@ OWNERS = {
     "huggingface_hub": {"hub"},
     "filelock": {"fetching"},
     "jinja2": {"chat.jinja", "chat.template"},
-    "psutil": {"chat.engine", "memory_fit", "xtts.engine"},
+    "psutil": {"memory_fit", "xtts.engine"},
     "TTS": {"xtts.coqui"},
     "torch": {"xtts.coqui", "xtts.gpt_torch", "xtts.vocoder_torch"},
     "transformers": {"xtts.gpt_torch"},
@@ -366,7 +370,15 @@ LATE = {
     "imageio_ffmpeg",
 }
 LATE |= {"xtts.coqui", "xtts.gpt_llama", "xtts.gpt_torch", "xtts.vocoder_torch"}
-LATE |= {"hub", "fetch_plan", "fetching", "huggingface_hub", "model_commands", "tqdm"}
+LATE |= {
+    "hub",
+    "fetch_plan",
+    "fetched_part",
+    "fetching",
+    "huggingface_hub",
+    "model_commands",
+    "tqdm",
+}
 LATE |= {"py3langid", "scipy", "torch", "TTS", "transformers", "onnxruntime", "safetensors"}
 each_module = pytest.mark.parametrize("name", sorted(MODULES))
 

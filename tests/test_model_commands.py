@@ -150,6 +150,18 @@ def test_a_download_is_told_line_by_line_without_a_terminal(desk: Desk) -> None:
     assert len(desk.hub.ranges()) == 1
 
 
+def test_a_model_that_sees_is_described_listed_and_removed_with_its_projector(desk: Desk) -> None:
+    desk.hub.repos["me/seer"] = Repo({"seer-Q4_0.gguf": DATA, "mmproj-model-f16.gguf": DATA})
+    code, said = desk.run("download", "me/seer")
+    assert code == 0
+    assert "2 file(s), 600.0 kB" in said
+    assert "sees by mmproj-model-f16.gguf (300.0 kB), which becomes mmproj-seer-F16.gguf" in said
+    assert "600.0 kB  (sees by mmproj-seer-F16.gguf)" in desk.run("list")[1]
+    assert str(desk.models / "mmproj-seer-F16.gguf") in desk.run("info", "seer")[1]
+    assert desk.run("remove", "seer", "--yes") == (0, "Deleted, 600.0 kB.\n")
+    assert list(desk.models.glob("*.gguf")) == []
+
+
 def test_a_terminal_gets_a_progress_bar(desk: Desk) -> None:
     code, said = desk.at_a_terminal("", "download", "me/mine")
     assert code == 0
