@@ -15,8 +15,8 @@
     POST /v1/detokenize                 tokens to text
     POST /v1/embeddings                 vectors of texts, by an embedding model in models/
     GET  /v1/models                     the chat models; every model with ?type=all
-    POST /v1/models/load                a chat model had in memory before it is asked for
-    POST /v1/models/unload              a chat model's memory freed
+    POST /v1/models/load                a model had in memory before it is asked for
+    POST /v1/models/unload              a model's memory freed
     POST /v1/models/download            a model fetched from the hub, with its progress
     GET  /v1/models/downloads           the downloads
     DELETE /v1/models/downloads/{download_id}   a download stopped
@@ -61,7 +61,7 @@ from engine_room.app import bare_app
 from engine_room.chat import completion
 from engine_room.chat import format as chat_format
 from engine_room.chat.answer import ChatAnswer
-from engine_room.chat.turn import DetokenizeTurn, GenerationTurn, LoadTurn
+from engine_room.chat.turn import DetokenizeTurn, GenerationTurn
 from engine_room.clone_store import NewVoice
 from engine_room.downloads import DownloadFrames, DownloadTurn
 from engine_room.embedding_format import embeddings_body, embeddings_turn
@@ -345,18 +345,17 @@ def list_models(held: Held, type: Literal["chat", "all"] = "chat") -> schemas.Mo
 async def load_model(
     request: Request, held: Held, body: schemas_models.LoadRequest
 ) -> schemas.Model:
-    """Have a chat model in memory; answered when it is there."""
-    turn = LoadTurn(file=held.catalogue.chat(body.model), keep_alive_s=body.keep_alive)
-    await streams.result_of(request, held.chat, turn)
-    return held.with_status([held.catalogue.find(turn.file.id)])[0]
+    """Have a model in memory; answered when it is there."""
+    engine, turn = held.loading(body.model, body.keep_alive)
+    await streams.result_of(request, engine, turn)
+    return held.in_memory(body.model)
 
 
 @v1.post("/models/unload", tags=["models"])
 def unload_model(held: Held, body: schemas_models.UnloadRequest) -> schemas.Model:
-    """Free a chat model's memory; 409 while it answers. It is loaded again when it is asked for."""
-    model_id = held.catalogue.chat(body.model).id
-    held.chat.unload(model_id)
-    return held.with_status([held.catalogue.find(model_id)])[0]
+    """Free a model's memory; 409 while it answers. It is loaded again when it is asked for."""
+    held.unload(body.model)
+    return held.in_memory(body.model)
 
 
 @v1.post(

@@ -124,7 +124,8 @@ class Settings(BaseSettings):
     )
     suggest_model: bool = Field(
         True,
-        description="name a better chat model in the log at the start while only the bundled one is there",
+        description="in the log at the start, name a better chat model, and a faster form of the bundled "
+        "one, while that alone is there",
     )
     voice_clones_dir: Folder = Field(Path("voice_clones"), description="folder of the voice clips")
     audio_dir: Folder = Field(Path("audio"), description="folder of the kept speech")
@@ -150,8 +151,13 @@ class Settings(BaseSettings):
     )
     chat_memory_mb: Count = Field(
         0,
-        description="megabytes that the chat models in memory may take together; 0: four fifths of what is "
-        "free at the start",
+        description="megabytes of RAM that the chat models in memory may take together; 0: four fifths of "
+        "what is free at the start",
+    )
+    chat_gpu_memory_mb: Count = Field(
+        0,
+        description="megabytes of GPU memory that they may take together, if there is a GPU; 0: four fifths "
+        "of what is free at the start",
     )
     chat_unload_after_s: Count = Field(
         0,

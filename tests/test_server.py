@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from engine_room.llama_devices import free_gpu_bytes, multiplies_blocks
 from engine_room.server import announce, listen, settings_of_command_line, suggest
 from engine_room.settings import Settings
 from tests.conftest import PROJECT_DIR, running_server
@@ -67,6 +68,8 @@ def test_the_start_names_a_better_chat_model_while_only_the_bundled_one_is_there
     assert re.search(
         r"could run [\w.-]+ \(.* free.*\):\n.* openai_api.py models use [\w.-]+", said()
     )
+    if multiplies_blocks() and not free_gpu_bytes():
+        assert "openai_api.py models optimize smollm2-135m-instruct" in said()
     assert said(suggest_model=False) == said(chat_model="mine") == ""
     (tmp_path / "mine.gguf").write_bytes(b"GGUF")
     assert said() == ""
