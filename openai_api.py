@@ -17,8 +17,8 @@
     POST /v1/detokenize                 tokens to text
     POST /v1/embeddings                 vectors of texts, by an embedding model in models/
     GET  /v1/models                     the chat models; every model with ?type=all
-    POST /v1/models/load                a chat model had in memory before it is asked for
-    POST /v1/models/unload              a chat model's memory freed
+    POST /v1/models/load                a model had in memory before it is asked for
+    POST /v1/models/unload              a model's memory freed
     POST /v1/models/download            a model fetched from the hub, with its progress
     GET  /v1/models/offers              the models that can be fetched, and those that are here
     GET  /v1/models/downloads           the downloads
@@ -33,6 +33,7 @@
     GET  /tts_stream/                   … its speech, streamed
     GET  /health                        how each part is
     GET  /metrics                       how much it did and how long it took, for Prometheus
+    GET  /errors                        the last failures
     GET  /docs, /openapi.json           this API, to read and to try
     GET  /, /page/…                     the page
 
@@ -63,7 +64,7 @@ from engine_room.app import bare_app
 from engine_room.chat import completion
 from engine_room.chat import format as chat_format
 from engine_room.chat.answer import ChatAnswer
-from engine_room.chat.turn import DetokenizeTurn, LoadTurn
+from engine_room.chat.turn import DetokenizeTurn
 from engine_room.clone_store import NewVoice
 from engine_room.downloads import DownloadFrames, DownloadTurn
 from engine_room.embedding_format import embeddings_body, embeddings_turn
@@ -75,6 +76,7 @@ from engine_room.metrics import CONTENT_TYPE
 from engine_room.offered import offer_list
 from engine_room.replies import transcribed, written
 from engine_room.schemas_embeddings import EmbeddingList, EmbeddingsRequest
+from engine_room.schemas_speech import KeptSpeechList
 from engine_room.server import listen_or_exit, serve, settings_of_command_line
 from engine_room.settings import Settings
 from engine_room.speaking import is_sse
@@ -99,6 +101,8 @@ def engines_of(request: Request) -> Engines:
 
 
 Held = Annotated[Engines, Depends(engines_of)]
+ChatBody = schemas_chat.ChatCompletion | schemas_chat.ChatCompletionChunk
+TextBody = schemas_completion.TextCompletion
 # Where the official client is asked for a stream, it says so.
 STREAM_READER = "x-stainless-raw-response"
 SPEECH: dict[int | str, Any] = {200: {"content": {each: {} for each in ANSWER_TYPES}}}
@@ -131,9 +135,9 @@ async def create_speech(request: Request, held: Held, body: schemas.SpeechReques
 
 
 @v1.get("/audio/speech/kept", tags=["audio"])
-def list_kept_speech(held: Held) -> schemas.KeptSpeechList:
+def list_kept_speech(held: Held) -> KeptSpeechList:
     """The newest speech, as it is kept in `audio/`."""
-    return schemas.KeptSpeechList(data=held.recordings.all())
+    return KeptSpeechList(data=held.recordings.all())
 
 
 @v1.get("/audio/speech/kept/{kept_id}", tags=["audio"], response_class=Response, responses=SPEECH)
@@ -251,12 +255,7 @@ async def tts_stream(
 # ------------------------------------------------------------------ chat, embeddings
 
 
-@v1.post(
-    "/chat/completions",
-    tags=["chat"],
-    response_model=schemas_chat.ChatCompletion | schemas_chat.ChatCompletionChunk,
-    responses=STREAMED,
-)
+@v1.post("/chat/completions", tags=["chat"], response_model=ChatBody, responses=STREAMED)
 async def create_chat_completion(
     request: Request, held: Held, body: schemas_chat.ChatRequest
 ) -> Response:
@@ -273,12 +272,7 @@ async def create_chat_completion(
     return await written(request, held, turn, answer, body.stream)
 
 
-@v1.post(
-    "/completions",
-    tags=["chat"],
-    response_model=schemas_completion.TextCompletion,
-    responses=STREAMED,
-)
+@v1.post("/completions", tags=["chat"], response_model=TextBody, responses=STREAMED)
 async def create_completion(
     request: Request, held: Held, body: schemas_completion.CompletionRequest
 ) -> Response:
@@ -337,18 +331,17 @@ def list_models(held: Held, type: Literal["chat", "all"] = "chat") -> schemas.Mo
 async def load_model(
     request: Request, held: Held, body: schemas_models.LoadRequest
 ) -> schemas.Model:
-    """Have a chat model in memory; answered when it is there."""
-    turn = LoadTurn(file=held.catalogue.chat(body.model), keep_alive_s=body.keep_alive)
-    await streams.result_of(request, held.chat, turn)
-    return held.with_status([held.catalogue.find(turn.file.id)])[0]
+    """Have a model in memory; answered when it is there."""
+    engine, turn = held.loading(body.model, body.keep_alive)
+    await streams.result_of(request, engine, turn)
+    return held.in_memory(body.model)
 
 
 @v1.post("/models/unload", tags=["models"])
 def unload_model(held: Held, body: schemas_models.UnloadRequest) -> schemas.Model:
-    """Free a chat model's memory; 409 while it answers. It is loaded again when it is asked for."""
-    model_id = held.catalogue.chat(body.model).id
-    held.chat.unload(model_id)
-    return held.with_status([held.catalogue.find(model_id)])[0]
+    """Free a model's memory; 409 while it answers. It is loaded again when it is asked for."""
+    held.unload(body.model)
+    return held.in_memory(body.model)
 
 
 @v1.post(
@@ -413,10 +406,16 @@ def read_metrics(held: Held) -> Response:
     return Response(held.metrics.text(), media_type=CONTENT_TYPE)
 
 
+@ours.get("/errors", responses=ERRORS)
+def list_failures(held: Held) -> schemas.FailureList:
+    """The last failures that clients were told of, the newest first."""
+    return schemas.FailureList(data=held.failures.latest())
+
+
 def create_app(settings: Settings) -> FastAPI:
     """The app; its engines open and close with it."""
     engines = make_engines(settings)
-    app = bare_app(settings, engines.metrics, lifespan)
+    app = bare_app(settings, engines.metrics, engines.failures, lifespan)
     app.state.engines = engines
     app.include_router(v1, prefix="/v1")
     app.include_router(v1, include_in_schema=False)

@@ -9,12 +9,14 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from engine_room import schemas
 from engine_room.door import Door
 from engine_room.errors import ApiError, InvalidRequest, MethodNotAllowed, NotFound
+from engine_room.failures import Failures
 from engine_room.metrics import Metrics
 from engine_room.page import PREFIX, Page
 from engine_room.settings import Settings
@@ -22,7 +24,9 @@ from engine_room.settings import Settings
 VERSION = "0.1.0"
 
 
-def bare_app(settings: Settings, metrics: Metrics, lifespan: Callable[[FastAPI], Any]) -> FastAPI:
+def bare_app(
+    settings: Settings, metrics: Metrics, failures: Failures, lifespan: Callable[[FastAPI], Any]
+) -> FastAPI:
     """An app that answers nothing yet but the page; that in the right way, and counted."""
     app: FastAPI = FastAPIOffline(
         title="OpenAI-compatible local server",
@@ -39,9 +43,9 @@ def bare_app(settings: Settings, metrics: Metrics, lifespan: Callable[[FastAPI],
     )
     page = Page()
     app.add_route("/", page.index, include_in_schema=False)
-    app.mount(PREFIX, page)
+    app.mount(PREFIX, GZipMiddleware(page))
     # The last one added is the outermost: errors of the door carry CORS headers too.
-    app.add_middleware(Door, settings=settings, metrics=metrics)
+    app.add_middleware(Door, settings=settings, metrics=metrics, failures=failures)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=["*"],

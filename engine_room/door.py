@@ -1,5 +1,5 @@
 """The door that every request passes: its id, the key, where it comes from, the size limit, the last resort
-for errors; and it is counted.
+for errors; and it is counted, a failure noted.
 
 A plain ASGI middleware, so that it holds for streams and uploads as they flow. It knows no routes
 but those that stay open without a key.
@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from engine_room.errors import ApiError, FileTooLarge, InternalError, InvalidApiKey
+from engine_room.failures import Failures, told
 from engine_room.metrics import Metrics
 from engine_room.origins import Origins
 from engine_room.page import is_of_page
@@ -31,9 +32,16 @@ OPEN_LISTS = {"/v1/audio/voices", "/v1/audio/models", "/audio/voices", "/audio/m
 class Door:
     """ASGI middleware; stands inside the CORS middleware, so that its errors carry CORS headers too."""
 
-    def __init__(self, app: App, settings: Settings, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self,
+        app: App,
+        settings: Settings,
+        metrics: Metrics | None = None,
+        failures: Failures | None = None,
+    ) -> None:
         self._app = app
         self._metrics = metrics or Metrics()
+        self._failures = failures or Failures()
         self._keys = [key.encode() for key in settings.openai_api_keys]
         self._origins = Origins(settings)
         self._open = OPEN_PATHS | (OPEN_LISTS if settings.open_audio_lists else set())
@@ -46,7 +54,7 @@ class Door:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = f"req_{uuid.uuid4().hex}".encode()
+        request_id = f"req_{uuid.uuid4().hex}"
         arrived_at = time.perf_counter()
         inner = dict(scope)  # our own: what the app finds out, the route, it writes in there
         status = 0  # of the answer that has begun
@@ -55,7 +63,10 @@ class Door:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id)]
+                own = (b"x-request-id", request_id.encode())
+                message["headers"] = [*message.get("headers", ()), own]
+            elif (said := told(status, message.get("body", b""))) is not None:
+                self._failures.note(scope["method"], scope["path"], status, request_id, said)
             await send(message)
 
         try:

@@ -11,7 +11,7 @@ import math
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from engine_room.catalogue import EmbeddingFile
 from engine_room.cores import Cores
 from engine_room.embedding_turn import EmbeddingResult, EmbeddingTurn, Input, Vectors, place
 from engine_room.errors import ApiError, InternalError, InvalidRequest, ShuttingDown, Unavailable
-from engine_room.jobs import Done, Engine, Failed, Inbox, Job, Serve
+from engine_room.jobs import Done, Engine, Failed, Inbox, Job, MemoryTurn, Serve
 from engine_room.metrics import Metrics
 from engine_room.settings import Settings
 
@@ -27,17 +27,18 @@ if TYPE_CHECKING:
     from engine_room.embedding_llama import EmbeddingModel, Tokens
 
 log = logging.getLogger(__name__)
+Asked = EmbeddingTurn | MemoryTurn[EmbeddingFile]
 MAX_OPEN = 64  # requests that take turns; the others wait
 
 
 def embedding_engine(
     settings: Settings, cores: Cores | None = None, metrics: Metrics | None = None
-) -> Engine[EmbeddingTurn]:
+) -> Engine[Asked]:
     """The engine, not yet open. It is ready without a model: that is loaded at the first turn."""
 
     in_memory: set[str] = set()
 
-    def load() -> Serve[EmbeddingTurn]:
+    def load() -> Serve[Asked]:
         from engine_room import embedding_llama  # noqa: F401  late; said now if it is missing
 
         keep_alive_s = settings.embedding_unload_after_s or math.inf
@@ -50,7 +51,8 @@ def embedding_engine(
 class Reading:
     """A turn under way: its inputs as tokens, and their vectors as far as they are computed."""
 
-    job: Job[EmbeddingTurn]
+    job: Job[Any]
+    turn: EmbeddingTurn
     inputs: "list[Tokens]"
     vectors: Vectors
     num_taken: int = 0
@@ -64,7 +66,7 @@ class Reading:
         """All vectors, cut to the dimensions that were asked for and of length 1 again."""
         from engine_room.embedding_llama import of_length_one
 
-        vectors = of_length_one(self.vectors[:, : self.job.turn.num_dimensions])
+        vectors = of_length_one(self.vectors[:, : self.turn.num_dimensions])
         return EmbeddingResult(vectors, sum(map(len, self.inputs)))
 
 
@@ -86,8 +88,8 @@ class Embeddings:
         self._used_at = 0.0  # time.monotonic(), as it is with one
         self._file: EmbeddingFile | None = None
         self._model: EmbeddingModel
-        self._inbox: Inbox[EmbeddingTurn]
-        self._jobs: deque[Job[EmbeddingTurn]] = deque()  # taken, not yet begun
+        self._inbox: Inbox[Any]
+        self._jobs: deque[Job[Any]] = deque()  # taken, not yet begun
         self._readings: list[Reading] = []
         self._turns: deque[Reading] = deque()  # those with inputs left, whose turn is next first
 
@@ -111,7 +113,7 @@ class Embeddings:
             self._file = None
             self._model.close()
 
-    def serve(self, inbox: Inbox[EmbeddingTurn]) -> None:
+    def serve(self, inbox: Inbox[Asked]) -> None:
         """Answer what comes into the inbox until it is closed."""
         self._inbox = inbox
         while not (inbox.closed and self._is_idle):
@@ -173,7 +175,9 @@ class Embeddings:
     def _admit(self) -> None:
         """Begin with the jobs for the model in memory; the first for another one waits for all others."""
         while self._jobs:
-            if self._readings and self._jobs[0].turn.file != self._file:
+            turn = self._jobs[0].turn
+            beside = turn.beside if isinstance(turn, MemoryTurn) else turn.file
+            if self._readings and beside != self._file:
                 break
             job = self._jobs.popleft()
             try:
@@ -184,13 +188,27 @@ class Embeddings:
                 log.exception("a request failed")
                 self._inbox.end(job, Failed(InternalError()))
 
-    def _begin(self, job: Job[EmbeddingTurn]) -> None:
+    def _begin(self, job: Job[Any]) -> None:
         """Raises InvalidRequest, Unavailable."""
-        turn = job.turn
-        self.use(turn.file)
+        turn: Asked = job.turn
+        if isinstance(turn, EmbeddingTurn):
+            self._keep(turn.file, turn.keep_alive_s)
+            self._read(job, turn)
+            return
+        if turn.is_to_stay:
+            self._keep(turn.model, turn.keep_alive_s)
+        elif turn.model == self._file:
+            self._unload()
+        self._inbox.end(job, Done())
+
+    def _keep(self, file: EmbeddingFile, keep_alive_s: float | None) -> None:
+        """Have a model in memory for so long. Raises Unavailable."""
+        self.use(file)
         self._used_at = time.monotonic()
-        wanted_s = turn.keep_alive_s
-        self._keep_alive_s = self._usual_keep_alive_s if wanted_s is None else wanted_s
+        self._keep_alive_s = self._usual_keep_alive_s if keep_alive_s is None else keep_alive_s
+
+    def _read(self, job: Job[Any], turn: EmbeddingTurn) -> None:
+        """Let a turn's inputs take part. Raises InvalidRequest."""
         num_dimensions = self._model.num_dimensions
         if turn.num_dimensions and turn.num_dimensions > num_dimensions:
             raise InvalidRequest(
@@ -200,7 +218,7 @@ class Embeddings:
             )
         count = len(turn.inputs)
         inputs = [self._tokens(each, place(i, count)) for i, each in enumerate(turn.inputs)]
-        reading = Reading(job, inputs, np.empty((count, num_dimensions), np.float32))
+        reading = Reading(job, turn, inputs, np.empty((count, num_dimensions), np.float32))
         self._readings.append(reading)
         self._turns.append(reading)
 

@@ -2,18 +2,20 @@
 
 import time
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import Any
 
+from engine_room import embedding, transcription
 from engine_room.catalogue import Catalogue
 from engine_room.chat.loading import chat_engine
 from engine_room.chat.residents import Residents
+from engine_room.chat.turn import LoadTurn
 from engine_room.cores import Cores
 from engine_room.downloads import Downloads
-from engine_room.embedding import embedding_engine
-from engine_room.embedding_turn import EmbeddingTurn
-from engine_room.errors import ModelBusy
+from engine_room.errors import InvalidRequest, ModelBusy, Unavailable, WrongModel
+from engine_room.failures import Failures
 from engine_room.installed import remove, tidy_downloads
-from engine_room.jobs import Engine, Status
+from engine_room.jobs import Answering, Engine, Failed, MemoryTurn, Status
 from engine_room.metrics import Metrics
 from engine_room.recordings import Recordings
 from engine_room.schemas import Model
@@ -23,11 +25,10 @@ from engine_room.speaking import Planner
 from engine_room.speech import SpeechTurn, speech_engine
 from engine_room.synthesis import Synthesizer
 from engine_room.transcribing import Transcripts
-from engine_room.transcription import transcription_engine
-from engine_room.transcription_turn import TranscriptionTurn
 from engine_room.voices import Voices
-from engine_room.xtts.engine import cloning_engine
-from engine_room.xtts.turn import XttsTurn
+from engine_room.xtts import engine as xtts
+from engine_room.xtts.folder import XttsFolder, xtts_folders
+from engine_room.xtts.readiness import cloning_status
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +40,17 @@ class Engines:
     voices: Voices
     recordings: Recordings
     chat: Residents
-    embeddings: Engine[EmbeddingTurn]
+    embeddings: Engine[embedding.Asked]
     speech: Engine[SpeechTurn]
-    cloning: Engine[XttsTurn]
-    transcription: Engine[TranscriptionTurn]
+    cloning: Engine[xtts.Asked]
+    transcription: Engine[transcription.Asked]
     planner: Planner
     synthesizer: Synthesizer
     metrics: Metrics
     downloads: Downloads
     provider: Provider = field(default_factory=Provider)
     transcripts: Transcripts = field(default_factory=Transcripts)
+    failures: Failures = field(default_factory=Failures)
 
     def open(self) -> None:
         """Start the threads; each loads its model while the server already answers."""
@@ -87,6 +89,63 @@ class Engines:
             for model in models
         ]
 
+    def in_memory(self, name: str) -> Model:
+        """The model that answers for a name, by its own id, and whether it is in memory. Raises as
+        `Catalogue.find`."""
+        return self.with_status([self.catalogue.find(self.catalogue.find(name).root)])[0]
+
+    def loading(self, name: str, keep_alive_s: float | None) -> tuple[Answering[Any], Any]:
+        """The engine of the model that answers for a name, and the turn that has it in memory. Raises
+        WrongModel, InvalidRequest, Unavailable, and as `Catalogue.find`."""
+        type_ = self.catalogue.find(name).type
+        if type_ == "chat":
+            return self.chat, LoadTurn(file=self.catalogue.chat(name), keep_alive_s=keep_alive_s)
+        engine, model = self._of(name)
+        if type_ != "embedding" and keep_alive_s is not None:
+            setting = "TRANSCRIPTION" if type_ == "transcription" else "XTTS"
+            raise InvalidRequest(
+                f"keep_alive is for chat and embedding models; of this one the setting "
+                f"{setting}_UNLOAD_AFTER_S says it.",
+                param="keep_alive",
+            )
+        if isinstance(model, XttsFolder):
+            status = cloning_status(self.settings, model)
+            if status.state == "unavailable":
+                raise Unavailable(status.reason or "", status.mend)
+        return engine, MemoryTurn(model, keep_alive_s=keep_alive_s)
+
+    def unload(self, name: str) -> None:
+        """Free the memory of the model that answers for a name, and wait until that is done. Raises ModelBusy
+        while it answers, and as `loading`."""
+        if self.catalogue.find(name).type == "chat":
+            self.chat.unload(self.catalogue.chat(name).id)
+            return
+        engine, model = self._of(name)
+        model_id = getattr(model, "id", None) or model.name
+        if model_id not in engine.states():
+            return
+        if not engine.is_idle:
+            raise ModelBusy(model_id)
+        ended: SimpleQueue[object] = SimpleQueue()
+        engine.submit(MemoryTurn(model, is_to_stay=False), ended.put)
+        if isinstance(event := ended.get(), Failed):
+            raise event.error
+
+    def _of(self, name: str) -> tuple[Engine[Any], Any]:
+        """The engine of a model for anything but chat, and what it knows the model by."""
+        model = self.catalogue.find(name)
+        if model.type == "embedding":
+            return self.embeddings, self.catalogue.embedding(name)
+        if model.type == "transcription":
+            return self.transcription, self.catalogue.whisper.find(name).path
+        folders = xtts_folders(self.settings.models_dir)
+        folder = next((each for each in folders if each.id == model.root), None)
+        if folder is None:
+            raise WrongModel(
+                name, "is always in memory", "It takes little; nothing needs to be done."
+            )
+        return self.cloning, folder
+
     def delete_model(self, model_id: str) -> str:
         """Delete a model's files, by its own id, which is given back. Raises ModelBusy while it answers, and
         as `installed.remove`."""
@@ -119,17 +178,19 @@ def make_engines(settings: Settings) -> Engines:
     voices, recordings = Voices(settings), Recordings(settings)
     cores, metrics = Cores(), Metrics()  # one budget, and one account, for all
     speech = speech_engine(settings, cores, metrics)
-    cloning = cloning_engine(settings, cores, metrics)
+    cloning = xtts.cloning_engine(settings, cores, metrics)
     engines = Engines(
         settings=settings,
         catalogue=catalogue,
         voices=voices,
         recordings=recordings,
         chat=chat_engine(settings, catalogue, cores, metrics),
-        embeddings=embedding_engine(settings, cores, metrics),
+        embeddings=embedding.embedding_engine(settings, cores, metrics),
         speech=speech,
         cloning=cloning,
-        transcription=transcription_engine(settings, catalogue.whisper, cores, metrics),
+        transcription=transcription.transcription_engine(
+            settings, catalogue.whisper, cores, metrics
+        ),
         planner=Planner(settings, voices, recordings),
         synthesizer=Synthesizer(speech, cloning, recordings),
         metrics=metrics,

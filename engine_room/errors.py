@@ -300,17 +300,19 @@ class QueueFull(ApiError):
 
 
 class Unavailable(ApiError):
-    """A part of the server cannot answer until somebody mends it; the message says how."""
+    """A part of the server cannot answer until somebody mends it; the message says how. `offer` is the name
+    of a model that would mend it, if it may be fetched."""
 
     status = 503
     type = "service_unavailable_error"
     code = "unavailable"
     should_retry = False
 
-    def __init__(self, reason: str, mend: str | None = None) -> None:
+    def __init__(self, reason: str, mend: str | None = None, offer: str = "") -> None:
         super().__init__(f"{reason} {mend}" if mend else reason)
         self.reason = reason
         self.mend = mend
+        self.offer = offer
 
 
 class LoadingStopped(Unavailable):

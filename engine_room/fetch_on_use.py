@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from engine_room import streams
 from engine_room.downloads import DownloadTurn
-from engine_room.errors import NotFound
+from engine_room.errors import NotFound, Unavailable
 from engine_room.schemas_models import Download
 
 Answer = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -33,7 +33,7 @@ class FetchOnUse(APIRoute):
         async def answered(request: Request) -> Response:
             try:
                 return await answer(request)
-            except NotFound as error:
+            except (NotFound, Unavailable) as error:
                 is_allowed = request.app.state.engines.settings.fetch_models == "on_use"
                 if not (is_allowed and error.offer and request.method == "POST"):
                     raise

@@ -16,12 +16,15 @@ from urllib.parse import unquote, urlsplit
 from engine_room.errors import BadHub, InvalidRequest, NotFound, RepositoryNotFound, quoted
 from engine_room.hub import Hub, HubFile, Repository
 from engine_room.offers import Offer, Offers
+from engine_room.projectors import PROJECTOR, model_in, projector_name
 
 # Which of several quantisations is taken: small and good first, then larger ones, then what loses more.
 QUANTS = (
     "Q4_K_M Q5_K_M Q8_0 Q6_K MXFP4 Q4_K_S Q5_K_S Q4_K_L Q5_K_L Q4_K_XL Q5_K_XL Q6_K_L Q4_1 Q5_1 Q5_0 Q4_0 "
     "IQ4_NL IQ4_XS BF16 F16 F32 Q3_K_L Q3_K_M IQ3_M Q3_K_S IQ3_S IQ3_XS Q2_K_L Q2_K"
 ).split()
+# Of a projector's: the smaller ones lose more than they save, for it is small beside its model.
+PROJECTOR_QUANTS = ("F16", "BF16", "Q8_0", "F32")
 QUANT = re.compile(
     r"(?:^|[.\-_])((?:i?q\d|tq\d|mxfp4|b?f16|fp16|f32|fp32)(?:_[a-z0-9]+)*)(?=[.\-]|$)", re.I
 )
@@ -52,7 +55,8 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is fetched, and as what it appears in `models/`: `id`, a file's name or a folder's."""
+    """What is fetched, and as what it appears in `models/`: `id`, a file's name or a folder's. The last one
+    of the files may be the projector by which the model sees."""
 
     id: str
     repository: Repository
@@ -66,6 +70,11 @@ class Plan:
     def size_bytes(self) -> int:
         """The size of all files."""
         return sum(file.size_bytes for file in self.files)
+
+    @property
+    def projector(self) -> HubFile | None:
+        """The projector among the files."""
+        return self.files[-1] if self.files[-1].saved_as else None
 
 
 def plan_for(name: str, offers: Offers, hub: Hub) -> Plan:
@@ -159,16 +168,15 @@ def _offered(offer: Offer, hub: Hub) -> Plan:
             raise
         files = [renamed]
         note = f"{renamed.path}, as there is no {offer.files[0]}; both {offer.quantisation}"
-    pinned = tuple(
-        HubFile(each.path, each.size_bytes, offer.sha256.get(each.path, each.sha256), each.git_sha1)
-        for each in files
-    )
     if offer.folder:
         id_ = offer.folder
     else:
-        pinned = _parts_of(pinned[0], [*pinned, *repository.files]) if len(pinned) == 1 else pinned
-        id_ = _stem(pinned[0])
-    return Plan(id_, repository, pinned, offer.folder or "", note, offer.licence, offer)
+        files = list(_parts_of(files[0], repository.files)) if len(files) == 1 else files
+        id_ = _stem(files[0])
+        if offer.kind == "chat":
+            files += _projector_of(files[0], repository, offer.mmproj, offer.mmproj in offer.sha256)
+    pinned = (replace(file, sha256=offer.sha256.get(file.path, file.sha256)) for file in files)
+    return Plan(id_, repository, tuple(pinned), offer.folder or "", note, offer.licence, offer)
 
 
 def _renamed(offer: Offer, repository: Repository) -> HubFile | None:
@@ -213,7 +221,8 @@ def _referred(reference: Reference, repository: Repository) -> Plan:
     else:
         raise _no_file("*.gguf", repository)
     parts = _parts_of(chosen, repository.files)
-    return Plan(_stem(parts[0]), repository, parts, "", note, repository.licence)
+    files = (*parts, *_projector_of(parts[0], repository))
+    return Plan(_stem(parts[0]), repository, files, "", note, repository.licence)
 
 
 def _candidates(repository: Repository) -> list[HubFile]:
@@ -225,6 +234,44 @@ def _candidates(repository: Repository) -> list[HubFile]:
         and not re.search(r"mmproj|imatrix", file.path, re.I)
         and _part_number(file) <= 1
     ]
+
+
+def _projector_of(
+    model: HubFile, repository: Repository, wanted: str = "", is_pinned: bool = False
+) -> list[HubFile]:
+    """The projector by which a model sees, or none, under a name by which it is found here: the one that is
+    wanted (or, unless its content is pinned, what its maker has in its place by now), else the preferred of
+    those that are surely the model's. Raises RepositoryNotFound."""
+    if not wanted and PROJECTOR in _stem(model).lower():
+        return []
+    surely = _projectors(model, repository)
+    found = [file for file in repository.files if file.path == wanted] or surely
+    if wanted and (not found or (is_pinned and found[0].path != wanted)):
+        raise _no_file(wanted, repository)
+    return [
+        replace(file, saved_as=projector_name(_stem(model), _quant(file))) for file in found[:1]
+    ]
+
+
+def _projectors(model: HubFile, repository: Repository) -> list[HubFile]:
+    """The projectors of the model's name, else those of no name; those of another's only where the
+    repository has no other model. The preferred one first."""
+    found = [
+        file
+        for file in repository.files
+        if file.path.lower().endswith(".gguf") and PROJECTOR in _stem(file).lower()
+    ]
+    name = model_in(_stem(model))
+    own = [file for file in found if model_in(_stem(file)) == name]
+    own = own or [file for file in found if not model_in(_stem(file))]
+    if not own and {model_in(_stem(file)) for file in _candidates(repository)} == {name}:
+        own = found
+    quants = [*PROJECTOR_QUANTS, ""]
+    return sorted(own, key=lambda file: (quants.index(_known_quant(file)), file.path))
+
+
+def _known_quant(file: HubFile) -> str:
+    return _quant(file) if _quant(file) in PROJECTOR_QUANTS else ""
 
 
 def _best(candidates: list[HubFile], quant: str, repository: Repository) -> tuple[HubFile, str]:
@@ -285,8 +332,8 @@ def _stem(file: HubFile) -> str:
 
 def _checked(plan: Plan) -> Plan:
     """The plan, its names being names of files in one folder. Raises BadHub."""
-    names = [PurePosixPath(file.path).name for file in plan.files]
-    for path in [plan.id, *(file.path for file in plan.files)]:
+    names = [file.name for file in plan.files]
+    for path in [plan.id, *names, *(file.path for file in plan.files)]:
         if not all(SAFE_PART.match(part) for part in path.split("/")):
             raise BadHub(
                 f"{plan.repository.id} has a file named {quoted(path)}, which may not be written here."

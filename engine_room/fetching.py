@@ -5,7 +5,6 @@ for the same content goes on where the last one stopped, and nobody goes on with
 """
 
 import errno
-import hashlib
 import logging
 import os
 import shutil
@@ -13,16 +12,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
 import filelock
 
 from engine_room.errors import ApiError, BadHub, CannotStore, HubUnreachable, ModelExists
 from engine_room.fetch_plan import Plan
+from engine_room.fetched_part import Part
 from engine_room.hub import Hub, HubFile, Repository
 from engine_room.installed import DOWNLOADS, PARTIAL
 
@@ -33,7 +31,7 @@ RESERVE_BYTES = 1_000_000_000
 MAX_RETRIES = 5
 REPORT_EVERY_S = 0.25
 RATE_OVER_S = 10.0
-BLOCK_BYTES = 1 << 20
+LOOK_AGAIN_S = 0.25  # whether another program is done with a file
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,26 +65,41 @@ class Fetcher:
 
     def place(self, plan: Plan) -> Path:
         """Where the model will be: its folder, or its file, of a split model the first."""
-        return self._models_dir / (plan.folder or _name(plan.files[0]))
+        return self._models_dir / (plan.folder or plan.files[0].name)
 
     def is_there(self, plan: Plan) -> bool:
         """Whether the model is in `models/` already, by its names and sizes. Raises ModelExists when
         something else is in its place."""
-        places = [self._place_of(plan, file) for file in plan.files]
-        if not any(os.path.lexists(place) for place in [self.place(plan), *places]):
+        own = [file for file in plan.files if file is not plan.projector]
+        projectors = [plan.projector] if plan.projector else []
+        return all([self._are_there(plan, own), *(self._are_there(plan, [p]) for p in projectors)])
+
+    def _are_there(self, plan: Plan, files: list[HubFile]) -> bool:
+        """Whether all of these are in `models/` or none is. Raises ModelExists."""
+        places = [self._place_of(plan, file) for file in files]
+        whole = places if plan.folder == "" else [self.place(plan)]
+        if not any(os.path.lexists(place) for place in whole):
             return False
-        for place, file in zip(places, plan.files, strict=True):
-            if not place.is_file() or place.stat().st_size != file.size_bytes:
+        for place, file in zip(places, files, strict=True):
+            if not self._is_in_place(plan, file):
                 raise ModelExists(
-                    f"In {self._models_dir} there is something else named {self.place(plan).name} ("
+                    f"In {self._models_dir} there is something else named {whole[0].name} ("
                     f"{place.name} is missing, or not as long as the hub's). Remove or rename it first.",
                     param="model",
                 )
         return True
 
+    def _is_in_place(self, plan: Plan, file: HubFile) -> bool:
+        place = self._place_of(plan, file)
+        return place.is_file() and place.stat().st_size == file.size_bytes
+
     def left_bytes(self, plan: Plan) -> int:
         """What is still to be fetched."""
-        return sum(file.size_bytes - self._have_bytes(file) for file in plan.files)
+        return sum(
+            file.size_bytes - self._have_bytes(file)
+            for file in plan.files
+            if not self._is_in_place(plan, file)
+        )
 
     def fetch(self, plan: Plan, report: Report, cancelled: threading.Event) -> Path:
         """Fetch a model; where it is then. `report` is called four times a second. Raises Cancelled,
@@ -97,10 +110,27 @@ class Fetcher:
         with self._room_for(plan), self._written(plan), self._alone(plan):
             self._make_young(plan)
             meter = _Meter(plan.size_bytes, plan.size_bytes - self.left_bytes(plan), report)
-            for file in plan.files:
+            own = [file for file in plan.files if not self._is_in_place(plan, file)]
+            if plan.projector in own:
+                own.remove(plan.projector)
+            for file in own:
                 self._fetch_file(plan.repository, file, meter, cancelled)
-            self._put(plan)
+            if plan.projector:
+                self._fetch_projector(plan, plan.projector, meter, cancelled)
+            self._put(plan, own)
         return self.place(plan)
+
+    def _fetch_projector(
+        self, plan: Plan, file: HubFile, meter: "_Meter", cancelled: threading.Event
+    ) -> None:
+        """Have a projector in its place, which another quantisation of the model may need just now too."""
+        while not self._is_in_place(plan, file):
+            with self._locked(file) as is_ours:
+                if is_ours and not self._is_in_place(plan, file):
+                    self._fetch_file(plan.repository, file, meter, cancelled)
+                    os.replace(self._whole(file), self._place_of(plan, file))
+            if not is_ours and cancelled.wait(LOOK_AGAIN_S):
+                raise Cancelled
 
     def _fetch_file(
         self, repository: Repository, file: HubFile, meter: "_Meter", cancelled: threading.Event
@@ -108,7 +138,7 @@ class Fetcher:
         """Have a file's content whole and checked in the folder of downloads."""
         if self._whole(file).is_file():
             return
-        with _Part(self._partial(file), file) as part:
+        with Part(self._partial(file), file) as part:
             num_retries, furthest = 0, part.num_bytes
             while part.num_bytes < file.size_bytes:
                 try:
@@ -136,7 +166,7 @@ class Fetcher:
         self,
         repository: Repository,
         file: HubFile,
-        part: "_Part",
+        part: Part,
         meter: "_Meter",
         cancelled: threading.Event,
     ) -> None:
@@ -150,17 +180,17 @@ class Fetcher:
                 part.write(chunk)
                 meter.add(len(chunk))
 
-    def _put(self, plan: Plan) -> None:
+    def _put(self, plan: Plan, files: list[HubFile]) -> None:
         """Let a model appear, in one step for a folder, else with the file that is looked for last."""
         if plan.folder:
             whole = self._folder / f"{plan.folder}.whole"
             shutil.rmtree(whole, ignore_errors=True)  # of a crash between two of these lines
             whole.mkdir()
-            for file in plan.files:
-                os.replace(self._whole(file), whole / _name(file))
+            for file in files:
+                os.replace(self._whole(file), whole / file.name)
             os.rename(whole, self.place(plan))
             return
-        for file in reversed(plan.files):
+        for file in reversed(files):
             os.replace(self._whole(file), self._place_of(plan, file))
 
     @contextmanager
@@ -219,22 +249,31 @@ class Fetcher:
     @contextmanager
     def _alone(self, plan: Plan) -> Iterator[None]:
         """Keep other programs from the same files; within one, Downloads does."""
-        lock = filelock.FileLock(f"{self._whole(plan.files[0])}.lock", timeout=0)
+        with self._locked(plan.files[0]) as is_ours:
+            if not is_ours:
+                raise ModelExists(
+                    f"{plan.id} is being fetched by another program already (the server, perhaps).",
+                    param="model",
+                    code="download_running",
+                )
+            yield
+
+    @contextmanager
+    def _locked(self, file: HubFile) -> Iterator[bool]:
+        """Whether a file is ours, and no other program's, within the context."""
+        lock = filelock.FileLock(f"{self._whole(file)}.lock", timeout=0)
         try:
             lock.acquire()
-        except filelock.Timeout as error:
-            raise ModelExists(
-                f"{plan.id} is being fetched by another program already (the server, perhaps).",
-                param="model",
-                code="download_running",
-            ) from error
+        except filelock.Timeout:
+            yield False
+            return
         try:
-            yield
+            yield True
         finally:
             lock.release()
 
     def _whole(self, file: HubFile) -> Path:
-        return self._folder / f"{(file.sha256 or file.git_sha1)[:16]}-{_name(file)}"
+        return self._folder / f"{(file.sha256 or file.git_sha1)[:16]}-{file.name}"
 
     def _partial(self, file: HubFile) -> Path:
         whole = self._whole(file)
@@ -242,7 +281,7 @@ class Fetcher:
 
     def _place_of(self, plan: Plan, file: HubFile) -> Path:
         folder = self._models_dir / plan.folder if plan.folder else self._models_dir
-        return folder / _name(file)
+        return folder / file.name
 
     def _have_bytes(self, file: HubFile) -> int:
         if self._whole(file).is_file():
@@ -251,121 +290,6 @@ class Fetcher:
             return min(self._partial(file).stat().st_size, file.size_bytes)
         except OSError:
             return 0
-
-
-def _name(file: HubFile) -> str:
-    return PurePosixPath(file.path).name
-
-
-class _Part:
-    """A file as far as it was fetched, and the hash of that. Not thread-safe; a context manager.
-
-    A block is written on a thread of its own while it is hashed and the next one is received, for either
-    takes as long; no more than two of them are in memory.
-    """
-
-    def __init__(self, path: Path, file: HubFile) -> None:
-        self._path = path
-        self._file = file
-        self._out = path.open("ab", buffering=0)
-        self._storing = ThreadPoolExecutor(1, "download to disk")
-        self._stored: Future[None] | None = None
-        self._block: list[bytes] = []
-        self._block_bytes = 0
-        self.num_bytes = 0
-        self._digest = self._new_digest()
-        with path.open("rb") as before:
-            while block := before.read(BLOCK_BYTES):
-                self._digest.update(block)
-                self.num_bytes += len(block)
-
-    def _new_digest(self) -> Any:
-        if self._file.sha256:
-            return hashlib.sha256()
-        return hashlib.sha1(
-            b"blob %d\0" % self._file.size_bytes, usedforsecurity=False
-        )  # as git does
-
-    def __enter__(self) -> "_Part":
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        if not self._out.closed:
-            try:
-                self.flush()
-            finally:
-                self._close()
-
-    def write(self, chunk: bytes) -> None:
-        """Append some bytes. Raises BadHub when they are more than the file has, and OSError (perhaps of
-        bytes before these)."""
-        self._block.append(chunk)
-        self._block_bytes += len(chunk)
-        self.num_bytes += len(chunk)
-        if self.num_bytes > self._file.size_bytes:
-            self._refuse(f"it is longer than {self._file.size_bytes:,} bytes")
-        if self._block_bytes >= BLOCK_BYTES:
-            self._hand_over()
-
-    def flush(self) -> None:
-        """Have all of it written. Raises OSError."""
-        self._hand_over()
-        self._wait()
-
-    def clear(self) -> None:
-        """Begin anew."""
-        self.flush()
-        self._out.truncate(0)
-        self.num_bytes = 0
-        self._digest = self._new_digest()
-
-    def check(self) -> None:
-        """Have it on the disk, and let it pass if its hash is right; else it is removed. Raises BadHub."""
-        self.flush()
-        os.fsync(self._out.fileno())
-        wanted, found = self._file.sha256 or self._file.git_sha1, self._digest.hexdigest()
-        if found != wanted:
-            kind = "SHA-256" if self._file.sha256 else "git SHA-1"
-            self._refuse(f"its {kind} is {found}, not {wanted}")
-
-    def _hand_over(self) -> None:
-        self._wait()
-        block, self._block, self._block_bytes = b"".join(self._block), [], 0
-        self._stored = self._storing.submit(self._store, block)
-        self._digest.update(block)
-
-    def _store(self, block: bytes) -> None:
-        left = memoryview(block)
-        while left:  # a disk that fills up takes a part of it first
-            left = left[self._out.write(left) :]
-        if hasattr(
-            os, "posix_fadvise"
-        ):  # Linux then begins to bring it to the disk, which `check` waits for
-            start = self._out.tell() - len(block)
-            os.posix_fadvise(self._out.fileno(), start, len(block), os.POSIX_FADV_DONTNEED)
-
-    def _wait(self) -> None:
-        if self._stored is None:
-            return
-        try:
-            self._stored.result()
-        except OSError:
-            self._close()  # what was written behind the gap would be wrong
-            raise
-        self._stored = None
-
-    def _close(self) -> None:
-        self._storing.shutdown()
-        self._out.close()
-
-    def _refuse(self, why: str) -> None:
-        self._close()
-        self._path.unlink(missing_ok=True)
-        raise BadHub(
-            f"{_name(self._file)} is not the file that it should be: {why}. It was removed; fetch it again, "
-            "and do not trust its source if this is said again.",
-            code="wrong_file",
-        )
 
 
 class _Meter:

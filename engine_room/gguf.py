@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 Kind = Literal["chat", "embedding", "reranking", "projector"]
-Value = str | int | float | bool
+Number = int | float | bool
+Value = str | Number | tuple[Number, ...]
 # The keys asked for come before the tokenizer's, whose lists make the rest of a header large.
 HEADER_BYTES = 1 << 20
 FIRST_LARGE_KEYS = "tokenizer."
@@ -30,6 +31,7 @@ SCALARS = {
 }
 # What may follow a model's name in its file's name: the quantisation, or a split file's number.
 QUANT_SUFFIX = re.compile(r"[.\-_](?:(?:ud-)?i?q\d|b?f16|fp16|f32|fp32|mxfp4|00001-of-)")
+QUANTISATION = re.compile(rf"{QUANT_SUFFIX.pattern}\w*$", re.IGNORECASE)
 # llama.cpp's numbers of ways to make one vector of a text's many: mean, first token, last token.
 POOLINGS = (1, 2, 3)
 RANK_POOLING = 4
@@ -61,8 +63,8 @@ def kind_of(path: Path) -> Kind:
 
 
 def metadata_of(path: Path) -> dict[str, Value]:
-    """The single values of a file's header; none when it cannot be read or understood. Remembered until the
-    file changes, and not to be written to; any thread may ask."""
+    """The values of a file's header; none when it cannot be read or understood. Remembered until the file
+    changes, and not to be written to; any thread may ask."""
     try:
         now = path.stat()
         return _metadata(path, now.st_size, now.st_mtime_ns)
@@ -96,8 +98,13 @@ def parts_of(path: Path) -> tuple[Path, ...]:
     return (path, *sorted(others))
 
 
+def unquantised(path: Path) -> str:
+    """The file's name without `.gguf`, quantisation and number of a part."""
+    return QUANTISATION.sub("", path.stem.partition(FIRST_PART)[0])
+
+
 def metadata(header: bytes) -> dict[str, Value]:
-    """The single values of a header up to the tokenizer's; lists are left out. Raises ValueError when it
+    """The values of a header up to the tokenizer's; lists of texts are left out. Raises ValueError when it
     is none, or ends too early."""
     reader = _Reader(header)
     if reader.take(4) != b"GGUF" or reader.number("I") not in (2, 3):
@@ -127,16 +134,17 @@ class _Reader:
             raise ValueError("the header ends too early")
         return self._data[begin : self._at]
 
-    def number(self, code: str) -> int | float | bool:
-        format_ = f"<{code}"
-        found: int | float | bool = struct.unpack(format_, self.take(struct.calcsize(format_)))[0]
-        return found
+    def number(self, code: str) -> Number:
+        return self.numbers(code, 1)[0]
+
+    def numbers(self, code: str, count: int) -> tuple[Number, ...]:
+        return struct.unpack(f"<{count}{code}", self.take(count * struct.calcsize(f"<{code}")))
 
     def string(self) -> str:
         return self.take(int(self.number("Q"))).decode("utf-8", "replace")
 
     def value(self) -> Value | None:
-        """The next value with its type before it; None for a list, which is passed over."""
+        """The next value with its type before it; None for a list of texts, which is passed over."""
         type_ = self.number("I")
         if type_ == STRING:
             return self.string()
@@ -148,8 +156,7 @@ class _Reader:
         if item == STRING:
             for _ in range(count):
                 self.string()
-        elif item in SCALARS:
-            self.take(count * struct.calcsize(f"<{SCALARS[int(item)]}"))
-        else:
-            raise ValueError(f"a list of type {item} is unknown")
-        return None
+            return None
+        if item in SCALARS:
+            return self.numbers(SCALARS[int(item)], count)
+        raise ValueError(f"a list of type {item} is unknown")

@@ -6,7 +6,8 @@ The only importer of huggingface_hub, whose token, proxies, timeouts and offline
 import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 
 from huggingface_hub import HfApi, constants, get_hf_file_metadata, get_session, hf_hub_url
 from huggingface_hub.errors import (
@@ -41,12 +42,19 @@ NUM_FOUND = 20
 
 @dataclass(frozen=True, slots=True)
 class HubFile:
-    """A file of a repository: what the hub says of it. Large files have a SHA-256, small ones git's SHA-1."""
+    """A file of a repository: what the hub says of it. Large files have a SHA-256, small ones git's SHA-1.
+    `saved_as` is its name here, where that is another one."""
 
     path: str
     size_bytes: int
     sha256: str = ""
     git_sha1: str = ""
+    saved_as: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its name here."""
+        return self.saved_as or PurePosixPath(self.path).name
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +123,11 @@ class Hub:
             found = get_hf_file_metadata(url, endpoint=self.endpoint, headers=build_hf_headers())
         etag = found.etag or ""
         is_sha256 = len(etag) == 64
-        return HubFile(
-            file.path, found.size or 0, etag if is_sha256 else "", "" if is_sha256 else etag
+        return replace(
+            file,
+            size_bytes=found.size or 0,
+            sha256=etag if is_sha256 else "",
+            git_sha1="" if is_sha256 else etag,
         )
 
     def search(self, words: str) -> list[Found]:

@@ -28,30 +28,34 @@ ABANDONED_S = 30 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """A model that is there: its files, or its folder; `is_ours` if it came with the install."""
+    """A model that is there: its files, or its folder; `is_ours` if it came with the install. Several may
+    see by one `projector`."""
 
     id: str
     kind: OfferKind
     paths: tuple[Path, ...]
     is_ours: bool = False
+    projector: Path | None = None
+
+    @property
+    def all_paths(self) -> tuple[Path, ...]:
+        """Its files, and that of its projector."""
+        return (*self.paths, self.projector) if self.projector else self.paths
 
     @property
     def size_bytes(self) -> int:
         """What its files take on the disk."""
-        return sum(_size_bytes(path) for path in self.paths)
+        return sum(_size_bytes(path) for path in self.all_paths)
 
 
 def installed(catalogue: Catalogue, models_dir: Path) -> list[Installed]:
     """The models that are there, by kind."""
     found: list[Installed] = []
-    ggufs = [(file.id, file.path, "chat") for file in catalogue.chat_files()]
-    ggufs += [(file.id, file.path, "embedding") for file in catalogue.embedding_files()]
-    for id_, path, kind in ggufs:
-        is_chat = kind == "chat"
-        parts = parts_of(path)
-        found.append(
-            Installed(id_, "chat" if is_chat else "embedding", parts, path.parent != models_dir)
-        )
+    for chat in catalogue.chat_files():
+        is_ours = chat.path.parent != models_dir
+        found.append(Installed(chat.id, "chat", parts_of(chat.path), is_ours, chat.mmproj))
+    for file in catalogue.embedding_files():
+        found.append(Installed(file.id, "embedding", parts_of(file.path)))
     for folder in catalogue.whisper.folders():
         is_ours = folder.id == whisper_models.BUNDLED
         found.append(Installed(folder.id, "transcription", (folder.path,), is_ours))
@@ -97,8 +101,9 @@ def remove(
     models_dir: Path,
     release: Callable[[str], None] = lambda _id: None,
 ) -> Installed:
-    """Remove a model by its own id, all its files, once `release` has let go of it; what it was. Raises
-    ModelNotFound, AmbiguousModel, Forbidden, CannotStore, and what `release` raises."""
+    """Remove a model by its own id, all its files but a projector by which another one sees, once `release`
+    has let go of it; what it was. Raises ModelNotFound, AmbiguousModel, Forbidden, CannotStore, and what
+    `release` raises."""
     models = installed(catalogue, models_dir)
     model = by_id(id_, models)
     if model is None:
@@ -108,8 +113,11 @@ def remove(
             f"{model.id} came with the install and is not removed; it takes no other's place."
         )
     release(model.id)
+    shared = {each.projector for each in models if each is not model}
     try:
-        for path in model.paths:  # the first part first: it is the one that is listed
+        for path in model.all_paths:  # the first part first: it is the one that is listed
+            if path in shared:
+                continue
             _remove(path, models_dir)
     except OSError as error:
         raise CannotStore(

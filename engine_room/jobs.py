@@ -18,8 +18,23 @@ from engine_room.schemas import ModelStatus
 log = logging.getLogger(__name__)
 STOP_S = 5  # what a step may take until a cancelled job is noticed
 Turn = TypeVar("Turn")
+Model = TypeVar("Model")
 # An engine for more kinds of turns is one for fewer, too.
 Asked = TypeVar("Asked", contravariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryTurn(Generic[Model]):
+    """A turn of every engine: this model is to be in memory, or not to be any more. Its answer is Done."""
+
+    model: Model
+    is_to_stay: bool = True
+    keep_alive_s: float | None = None  # where a request may say that; None: as the settings say
+
+    @property
+    def beside(self) -> Model | None:
+        """The model whose other jobs it need not wait for; None: it waits for all."""
+        return self.model if self.is_to_stay else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,14 @@ import ctypes
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import llama_cpp
 from llama_cpp import _ggml
 from llama_cpp._ctypes_extensions import load_shared_library
 
 import engine_room.llama_library  # noqa: F401 what llama.cpp says of the devices it finds goes to our log
 
+# Instructions by which a CPU multiplies whole blocks of small integers: of PCs since 2013, of ARM since 2018.
+BLOCK_INSTRUCTIONS = ("AVX2 = 1", "DOTPROD = 1")
 GPU = 1  # ggml-backend.h: a GPU with memory of its own, or Apple's; 0 is the CPU, 2 a GPU that shares the RAM
 
 
@@ -48,3 +51,9 @@ def devices() -> Iterator[Device]:
 def free_gpu_bytes() -> int:
     """What is free on all GPUs together, over which llama.cpp spreads a model; 0 without one."""
     return sum(device.free_bytes for device in devices() if device.type == GPU)
+
+
+def multiplies_blocks() -> bool:
+    """Whether the CPU is one on which the type of the weights makes models much faster or slower."""
+    told = llama_cpp.llama_print_system_info().decode()
+    return any(each in told for each in BLOCK_INSTRUCTIONS)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import psutil
 
+from engine_room.chat.memory import Memory
 from engine_room.chat.options import KV_BYTES, POOL_CONTEXTS
 from engine_room.offers import Offer
 from engine_room.settings import Settings
@@ -71,14 +72,22 @@ def free_bytes() -> int:
 def free_memory(settings: Settings) -> Free:
     """What is free now; of GPUs only if the settings leave the chat model to them."""
     ram_bytes = free_bytes()
-    if settings.chat_gpu_layers == 0:
-        return Free(ram_bytes)
+    return Free(ram_bytes, free_gpu_bytes() if settings.chat_gpu_layers else 0)
+
+
+def free_now() -> Memory:
+    """What is free now. The first time it loads llama.cpp, which takes a moment."""
+    return Memory(free_bytes(), free_gpu_bytes())
+
+
+def free_gpu_bytes() -> int:
+    """What is free on all GPUs that llama.cpp computes on; 0 without one."""
     try:
-        from engine_room.llama_devices import free_gpu_bytes  # late: it loads llama.cpp
+        from engine_room import llama_devices  # late: it loads llama.cpp
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
         log.debug("llama.cpp tells nothing of GPUs: %s", error)
-        return Free(ram_bytes)
-    return Free(ram_bytes, free_gpu_bytes())
+        return 0
+    return llama_devices.free_gpu_bytes()
 
 
 def need_of(offer: Offer, settings: Settings, file_bytes: int = 0) -> Need:

@@ -10,20 +10,26 @@ import threading
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from engine_room import memory_fit
 from engine_room.catalogue import Catalogue
+from engine_room.cores import num_usable_cores
 from engine_room.errors import ApiError, InvalidRequest, ModelExists, ModelNotFound
 from engine_room.fetch_plan import Plan, plan_for
 from engine_room.fetching import Fetcher, Progress
+from engine_room.gguf import unquantised
 from engine_room.hub import Hub
 from engine_room.installed import Installed, by_name, installed, remove, unfinished
 from engine_room.local_models import linked, local_path
 from engine_room.offers import Offer, Offers
 from engine_room.settings import Settings, keep_setting
 from engine_room.xtts import licence
+
+if TYPE_CHECKING:
+    from engine_room.chat.optimizing import Result
 
 # What kind of model a setting chooses.
 CHOOSING = {
@@ -63,6 +69,7 @@ class ModelCommands:
         print(f"In {self._settings.models_dir}, or with the install:")
         for model in here:
             note = "  (comes with the install)" if model.is_ours else ""
+            note += f"  (sees by {model.projector.name})" if model.projector else ""
             print(f"  {model.id:34} {model.kind:14} {_size(model.size_bytes):>8}{note}")
         for path in unfinished(self._settings.models_dir):
             print(f"  not finished: {path.name.partition('-')[2]} {_size(path.stat().st_size)}")
@@ -95,7 +102,7 @@ class ModelCommands:
         here, offer = by_name(options.name, self._here()), self._offers.find(options.name)
         if here:
             print(f"{here.id}: {here.kind}, {_size(here.size_bytes)}, here:")
-            print("".join(f"  {path}\n" for path in here.paths), end="")
+            print("".join(f"  {path}\n" for path in here.all_paths), end="")
         if offer:
             print(f"{offer.id}: {offer.good_at}")
             print(f"  {offer.kind}, {offer.parameters:g} billion parameters, {offer.quantisation}")
@@ -164,16 +171,57 @@ class ModelCommands:
                 f"{name} is not chosen by a setting: a voice answers to its own name, and cloned voices "
                 "speak by an XTTS model as soon as it is there."
             )
-        setting = CHOOSING[model.kind]
-        keep_setting(setting, model.id, self._env_file)
-        print(f"{setting}={model.id} is kept in {self._env_file}, for the server's next start.")
+        self._keep_choice(CHOOSING[model.kind], model.id)
+        return 0
+
+    def _keep_choice(self, setting: str, id_: str) -> None:
+        keep_setting(setting, id_, self._env_file)
+        print(f"{setting}={id_} is kept in {self._env_file}, for the server's next start.")
         if setting in os.environ:
             print(f"But {setting}={os.environ[setting]} in the environment wins over it.")
-        return 0
 
     @cached_property
     def _free(self) -> memory_fit.Free:
         return memory_fit.free_memory(self._settings)
+
+    def do_optimize(self, options: argparse.Namespace) -> int:
+        """Make a chat model faster on this machine's CPU, as a new file that is kept if it is worth it."""
+        from engine_room.chat.optimizing import Optimizer, types_for  # late: it loads llama.cpp
+
+        model = by_name(options.name, self._here())
+        if model is None or model.kind != "chat":
+            chat = [each.id for each in self._here() if each.kind == "chat"]
+            raise ModelNotFound(options.name, chat)
+        source, threads = model.paths[0], self._settings.chat_threads or num_usable_cores()
+        types = (options.type.upper(),) if options.type else types_for(model.size_bytes)
+        name = unquantised(source)
+        with Optimizer(source, name, self._settings.models_dir, threads) as optimizer:
+            print(
+                f"{model.id}, {_size(model.size_bytes)}: perplexity {optimizer.perplexity_before:.2f}"
+            )
+            tried = []
+            for type_ in types:
+                result = optimizer.attempt(type_, _written)
+                tried.append(result)
+                print(_told(result), flush=True)
+            worth = [each for each in tried if options.type or each.is_worth_it]
+            if not worth:
+                print(
+                    "Nothing is kept: none is faster and loses little. --type TYPE keeps one anyway."
+                )
+                return 1
+            best = max(worth, key=lambda result: result.gain)
+            place = optimizer.keep(best.type)
+        print(f"{place.stem} is in {place}; a running server has it without a restart.")
+        return self._offer_as_default(model.id, place.stem, options.yes)
+
+    def _offer_as_default(self, before: str, id_: str, yes: bool) -> int:
+        """Where a model answers by default, ask whether one made of it is to."""
+        if self._catalogue.chat("").id != before:
+            return 0
+        if _agrees(f"Have it answer by default instead of {before}?", yes):
+            self._keep_choice("CHAT_MODEL", id_)
+        return 0
 
     def _here(self) -> list[Installed]:
         return installed(self._catalogue, self._settings.models_dir)
@@ -213,6 +261,8 @@ class ModelCommands:
         print(
             f"  {len(plan.files)} file(s), {_size(plan.size_bytes)}; licence: {plan.licence or 'not said'}"
         )
+        if eyes := plan.projector:
+            print(f"  sees by {eyes.path} ({_size(eyes.size_bytes)}), which becomes {eyes.name}")
         if plan.offer:
             need = memory_fit.need_of(plan.offer, self._settings, plan.size_bytes)
             verdict = "fits" if self._free.holds(need) else "does not fit now"
@@ -284,6 +334,18 @@ def _agrees(question: str, yes: bool) -> bool:
     if not agrees:
         print("Nothing was done.")
     return agrees
+
+
+def _written(num_bytes: int) -> None:
+    if sys.stderr.isatty():
+        print(f"  {_size(num_bytes)} written", end="\r", file=sys.stderr, flush=True)
+
+
+def _told(result: "Result") -> str:
+    return (
+        f"  {result.type:7} {_size(result.num_bytes):>8}  perplexity {result.perplexity:.2f} "
+        f"({result.loss:+.1%}), answers {result.gain:.2f} times as fast"
+    )
 
 
 def _size(num_bytes: int) -> str:

@@ -45,6 +45,7 @@ class Offer(BaseModel):
     kind: OfferKind
     repository: Annotated[str, Field(pattern=r"^[\w.\-]+/[\w.\-]+$")]
     files: Annotated[list[str], Field(min_length=1)]
+    mmproj: Annotated[str, Field(pattern=r"^$|\.gguf$")] = ""
     folder: Name | None = None
     also: list[Name] = Field(default_factory=list)
     revision: str = "main"
@@ -63,6 +64,8 @@ class Offer(BaseModel):
     def _is_one_file_or_a_folder(self) -> "Offer":
         if self.folder is None and not all(name.lower().endswith(".gguf") for name in self.files):
             raise ValueError("without a `folder` all `files` must be .gguf files")
+        if self.mmproj and (self.folder or self.kind != "chat"):
+            raise ValueError("an `mmproj` belongs to a chat model without a `folder`")
         return self
 
     @property

@@ -2,7 +2,8 @@
 
 Chat, speech and transcription are open to every page and machine (or to every key). A page elsewhere on
 the web that could add or delete a voice or a model behind the user's back is another matter: a form needs no
-permission of ours to be sent. So is one that listens to what the user had spoken. Knows no web framework.
+permission of ours to be sent. So is one that listens to what was spoken, or reads the failures, which quote
+what was asked. Knows no web framework.
 """
 
 from ipaddress import IPv6Address, ip_address
@@ -20,6 +21,7 @@ GUARDED = (
     ("POST", "/models", "change anything"),
     ("DELETE", "/models", "change anything"),
     ("GET", "/audio/speech/kept", "hear what others had spoken"),
+    ("GET", "/errors", "read what failed"),
 )
 # Endings of names that only a local network gives out. Any other name may be led to this machine by its
 # owner (DNS rebinding), and its page then looks like our own.
@@ -41,6 +43,10 @@ class Origins:
             return
         origin = headers.get(b"origin", b"").decode("latin-1").lower()
         is_foreign = headers.get(b"sec-fetch-site") == b"cross-site"
+        is_reading = scope["method"] in ("GET", "HEAD")
+        if is_reading and not origin and not is_foreign:
+            # A browser names none where a page reads from its own host; which may be ours in name only.
+            origin = f"http://{headers.get(b'host', b'').decode('latin-1').lower()}"
         if (origin or is_foreign) and not self._trusts(origin, headers):
             raise Forbidden(
                 f"A page of {quoted(origin or 'another site')} may not {doing} here; pages of this "

@@ -8,6 +8,7 @@ from pathlib import Path
 PIP = f"{sys.executable} -m pip"
 FETCH = f"{sys.executable} openai_api.py models download"
 USE = f"{sys.executable} openai_api.py models use"
+OPTIMIZE = f"{sys.executable} openai_api.py models optimize"
 REINSTALL = f"Run: {PIP} install -r requirements.txt"
 
 

@@ -12,11 +12,12 @@ from engine_room.gguf import QUANT_SUFFIX, kind_of
 
 # What else projectors have in their names.
 FILLERS = {"mmproj", "model", "ggml", "gguf", ""}
+PROJECTOR = "mmproj"
 
 
 def is_projector(path: Path) -> bool:
     """Whether a GGUF file is one, by its name or by what it says itself."""
-    return "mmproj" in path.stem.lower() or kind_of(path) == "projector"
+    return PROJECTOR in path.stem.lower() or kind_of(path) == "projector"
 
 
 def projectors_of(models: Sequence[Path], ggufs: Sequence[Path]) -> dict[Path, Path]:
@@ -26,16 +27,24 @@ def projectors_of(models: Sequence[Path], ggufs: Sequence[Path]) -> dict[Path, P
     by_name: dict[str, Path] = {}
     for path in ggufs:
         if is_projector(path):
-            by_name.setdefault(_plain(path), path)
-    found = {model: by_name[_plain(model)] for model in models if _plain(model) in by_name}
+            by_name.setdefault(model_in(path.stem), path)
+    names = {model: model_in(model.stem) for model in models}
+    found = {model: by_name[name] for model, name in names.items() if name in by_name}
     if not found and len(models) == 1 and "" in by_name:
         return {models[0]: by_name[""]}
     return found
 
 
-def _plain(path: Path) -> str:
-    """The model's name in a file's name."""
-    parts = re.split(r"[.\-_]", path.stem.lower())
+def projector_name(model: str, quantisation: str) -> str:
+    """The name of a file that is the projector of a model, whose file's stem this is."""
+    quantised = re.search(QUANT_SUFFIX.pattern, model, re.IGNORECASE)
+    parts = [PROJECTOR, model[: quantised.start()] if quantised else model, quantisation]
+    return f"{'-'.join(part for part in parts if part)}.gguf"
+
+
+def model_in(stem: str) -> str:
+    """The model's name in that of a file, which may be its own or its projector's."""
+    parts = re.split(r"[.\-_]", stem.lower())
     name = "-".join(part for part in parts if part not in FILLERS)
     quantised = QUANT_SUFFIX.search(f"-{name}")
     return f"-{name}"[: quantised.start()].strip("-") if quantised else name

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from engine_room.encoding import FORMATS
 from engine_room.errors import NotFound, quoted
-from engine_room.schemas import KeptSpeech
+from engine_room.schemas_speech import KeptSpeech
 from engine_room.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -160,26 +160,6 @@ class SpeechRequest(SpeechSampling):
     seed: int = Field(-1, description="Makes a cloned voice say it the same way again; -1: drawn.")
 
 
-class KeptSpeech(Example):
-    """A file of speech in `audio/`. `voice` and `words`, the beginning of the text, are as its name has them:
-    in other letters than the voice's own, perhaps, and without marks."""
-
-    id: str
-    object: Literal["audio.speech.kept"] = "audio.speech.kept"
-    created: int
-    voice: str
-    words: str
-    format: str
-    size_bytes: int
-
-
-class KeptSpeechList(Example):
-    """The speech that is kept, the newest first."""
-
-    object: Literal["list"] = "list"
-    data: list[KeptSpeech]
-
-
 # ---------------------------------------------------------------- audio: transcription
 
 
@@ -389,3 +369,21 @@ class Health(Example):
 
     status: Literal["ok", "loading", "degraded", "unavailable"]
     parts: Parts
+
+
+class Failure(Example):
+    """What a client was told when a request failed; a stream that failed on its way has status 200."""
+
+    created: int
+    method: str
+    path: str
+    status: int
+    message: str
+    request_id: str
+
+
+class FailureList(Example):
+    """The last failures, the newest first."""
+
+    object: Literal["list"] = "list"
+    data: list[Failure]

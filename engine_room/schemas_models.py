@@ -85,20 +85,28 @@ class OfferList(Example):
 
 
 class LoadRequest(Body):
-    """A chat model to be had in memory before it is asked for."""
+    """A model to be had in memory before it is asked for."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"model": "gpt-4"}]})
 
-    model: Text = Field("", description="Chat model; see `/v1/models`. Empty: the default one.")
+    model: Text = Field(
+        "",
+        description="Model for chat, embeddings, transcription or cloned voices; see `/v1/models?type=all`. "
+        "Empty: the default one for chat.",
+    )
     keep_alive: KeepAlive = None
 
 
 class UnloadRequest(Body):
-    """A chat model whose memory is to be freed."""
+    """A model whose memory is to be freed."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"model": "gpt-4"}]})
 
-    model: Text = Field("", description="Chat model; see `/v1/models`. Empty: the default one.")
+    model: Text = Field(
+        "",
+        description="Model for chat, embeddings, transcription or cloned voices; see `/v1/models?type=all`. "
+        "Empty: the default one for chat.",
+    )
 
 
 class ModelDeleted(Example):

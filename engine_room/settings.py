@@ -45,6 +45,7 @@ def _split_keys(value: object) -> object:
 
 
 Folder = Annotated[Path, AfterValidator(in_project)]
+File = Annotated[str, AfterValidator(lambda path: path and str(in_project(Path(path))))]
 Keys = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_keys)]
 Count = Annotated[int, Field(ge=0)]
 KvType = Literal["f16", "q8_0", "q4_0"]
@@ -80,6 +81,13 @@ class Settings(BaseSettings):
         "0.0.0.0", description="address to listen on; 127.0.0.1 for this machine only"
     )
     port: int = Field(8001, ge=0, le=65535, description="port to listen on")
+    ssl_certfile: File = Field(
+        "",
+        description="certificate file (PEM) to serve https with, its chain included; empty: http",
+    )
+    ssl_keyfile: File = Field(
+        "", description="private key file of the certificate; empty: the certificate's file has it"
+    )
     openai_api_keys: Keys = Field(
         (), description="comma-separated keys; when set, clients must send one of them"
     )
@@ -116,7 +124,8 @@ class Settings(BaseSettings):
     )
     suggest_model: bool = Field(
         True,
-        description="name a better chat model in the log at the start while only the bundled one is there",
+        description="in the log at the start, name a better chat model, and a faster form of the bundled "
+        "one, while that alone is there",
     )
     voice_clones_dir: Folder = Field(Path("voice_clones"), description="folder of the voice clips")
     audio_dir: Folder = Field(Path("audio"), description="folder of the kept speech")
@@ -142,8 +151,13 @@ class Settings(BaseSettings):
     )
     chat_memory_mb: Count = Field(
         0,
-        description="megabytes that the chat models in memory may take together; 0: four fifths of what is "
-        "free at the start",
+        description="megabytes of RAM that the chat models in memory may take together; 0: four fifths of "
+        "what is free at the start",
+    )
+    chat_gpu_memory_mb: Count = Field(
+        0,
+        description="megabytes of GPU memory that they may take together, if there is a GPU; 0: four fifths "
+        "of what is free at the start",
     )
     chat_unload_after_s: Count = Field(
         0,

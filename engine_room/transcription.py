@@ -4,15 +4,17 @@ import logging
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from engine_room.cores import Cores
-from engine_room.jobs import Engine, Event, Job, Serve, serially
+from engine_room.jobs import Done, Engine, Event, Job, MemoryTurn, Serve, serially
 from engine_room.metrics import Metrics
 from engine_room.settings import Settings
 from engine_room.transcription_turn import TranscriptionTurn
 from engine_room.whisper_models import WhisperFolder, WhisperModels
 
 log = logging.getLogger(__name__)
+Asked = TranscriptionTurn | MemoryTurn[Path]  # by the model's folder
 MAX_MODELS = 2  # in memory at once; of more, the one longest not used goes
 
 
@@ -21,12 +23,12 @@ def transcription_engine(
     models: WhisperModels,
     cores: Cores | None = None,
     metrics: Metrics | None = None,
-) -> Engine[TranscriptionTurn]:
+) -> Engine[Asked]:
     """The engine, not yet open."""
 
     in_memory: set[str] = set()
 
-    def load() -> Serve[TranscriptionTurn]:
+    def load() -> Serve[Asked]:
         transcription = Transcription(settings, models, cores, metrics, in_memory)
         transcription.use(models.find("").path)
         idle_after_s = settings.transcription_unload_after_s or None
@@ -64,13 +66,18 @@ class Transcription:
             self._loaded.move_to_end(path)
             return
         if len(self._loaded) == MAX_MODELS:
-            self._in_memory.discard(self._loaded.popitem(last=False)[0].name)
+            self._drop(next(iter(self._loaded)))
         ready = self._models.ready(WhisperFolder(path))
         self._loaded[path] = self._make(
             ready, self._num_threads, self._cores, self._metrics, self._device
         )
         self._in_memory.add(path.name)
         log.info("transcription model %s loaded on %s", path.name, self._device)
+
+    def _drop(self, path: Path) -> None:
+        """Free the memory of one, if it is there."""
+        self._loaded.pop(path, None)
+        self._in_memory.discard(path.name)
 
     def unload(self) -> None:
         """Free the memory of all; each is loaded again when it is asked for."""
@@ -79,7 +86,15 @@ class Transcription:
         self._loaded.clear()
         self._in_memory.clear()
 
-    def answer(self, job: Job[TranscriptionTurn]) -> Iterator[Event]:
+    def answer(self, job: Job[Any]) -> Iterator[Event]:
         """Segments, then Done; see `WhisperModel`."""
-        self.use(job.turn.folder)
-        yield from self._loaded[job.turn.folder].answer(job)
+        turn: Asked = job.turn
+        if isinstance(turn, TranscriptionTurn):
+            self.use(turn.folder)
+            yield from self._loaded[turn.folder].answer(job)
+            return
+        if turn.is_to_stay:
+            self.use(turn.model)
+        else:
+            self._drop(turn.model)
+        yield Done()

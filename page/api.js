@@ -23,7 +23,8 @@ export function setKey(value) {
   }
 }
 
-/** A request that failed: `status` is HTTP's (0: no answer came), `message` can be shown as it is. */
+/** A request that failed: `status` is HTTP's (0: no answer came), `message` can be shown as it is, `body` is the
+    answer's JSON. */
 export class ApiProblem extends Error {
   constructor(message, status = 0, code = null) {
     super(message);
@@ -55,14 +56,18 @@ export async function send(path, { method = "GET", body, signal } = {}) {
 
 async function problemOf(answer) {
   const text = await answer.text().catch(() => "");
-  let said = {};
+  let body = null;
   try {
-    said = JSON.parse(text).error ?? {};
+    body = JSON.parse(text);
   } catch {
     // Something between us and the server answered in its own words.
   }
-  const message = said.message ?? `The server answered ${answer.status} ${answer.statusText}.`;
+  const said = body?.error ?? {};
+  const words = said.message ?? `The server answered ${answer.status} ${answer.statusText}.`;
+  const wanted = key() ? "The server does not know this key." : "This server wants a key.";
+  const message = answer.status === 401 ? `${wanted} Enter one of its keys under Status.` : words;
   const problem = new ApiProblem(message, answer.status, said.code ?? null);
+  problem.body = body;
   if (answer.status === 401) dispatchEvent(new CustomEvent("key-wanted", { detail: problem }));
   return problem;
 }

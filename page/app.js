@@ -68,6 +68,7 @@ addEventListener("hashchange", () => {
 });
 // A key is asked for: wherever it was, the field for it is on the Status tab.
 addEventListener("key-wanted", (event) => {
+  if (location.hash === "#status/key") return; // there already
   problem(event.detail);
   location.hash = "status/key";
 });

@@ -18,13 +18,13 @@ export class Downloads {
     const { data } = await get("/v1/models/downloads");
     for (const download of data) {
       const isRunning = ["starting", "running"].includes(download.status);
-      if (isRunning && !this.#rows.has(download.model)) this.fetch(download.model).catch(() => {}); // said in its row
+      if (isRunning && !this.#rows.has(download.model)) this.begin(download.model).catch(() => {}); // said in its row
     }
   }
 
   /** Fetch a model, to its end; who asks for one that is being fetched shares it. Throws what goes wrong before
       it begins. */
-  async fetch(model) {
+  async begin(model) {
     if (this.#rows.has(model)) return;
     const row = new Row(model, () => this.#forget(model));
     this.#rows.set(model, row);
@@ -42,7 +42,7 @@ export class Downloads {
       }
       row.failed(error.message, () => {
         this.#forget(model);
-        return this.fetch(model);
+        return this.begin(model);
       });
     }
   }
@@ -52,7 +52,7 @@ export class Downloads {
     if (status === "failed") {
       row.failed(error ?? "It failed.", () => {
         this.#forget(model);
-        return this.fetch(model);
+        return this.begin(model);
       });
       return;
     }

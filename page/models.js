@@ -7,6 +7,7 @@ import { busy, el, field, icon, iconButton, problem, say, size } from "./ui.js";
 const KINDS = {
   chat: "Chat", transcription: "Transcription", voice: "Voice", "voice cloning": "Cloned voices", embedding: "Search (embeddings)", speech: "Speech",
 };
+const LOADABLE = ["chat", "embedding", "transcription", "voice cloning"];
 const STATES = { loaded: "in memory", loading: "is being loaded", available: "" };
 
 /** Draw the tab. */
@@ -44,7 +45,7 @@ class Models {
     const wrong = el("div");
     const work = () => {
       wrong.replaceChildren();
-      return name.value.trim() && this.downloads.fetch(name.value.trim());
+      return name.value.trim() && this.downloads.begin(name.value.trim());
     };
     const button = el("button", { type: "button", class: "button", onclick: () => busy(button, work, wrong) }, icon("download"), "Fetch it");
     return el("div", { class: "stack" },
@@ -81,7 +82,7 @@ class Models {
     const status = this.models.find(({ root }) => root === model.id)?.status ?? "available";
     const facts = [KINDS[model.kind] ?? model.kind, model.size_bytes && size(model.size_bytes), model.bundled && "came with the install"];
     const answers = names.length > 0 && `answers to ${names.slice(0, 4).join(", ")}${names.length > 4 ? ` and ${names.length - 4} more` : ""}`;
-    const load = model.kind === "chat" && this.#loader(model, status);
+    const load = LOADABLE.includes(model.kind) && this.#loader(model, status);
     const remove = !model.bundled && iconButton("trash", `Remove ${model.id}`, () => this.#ask(model));
     return el("li", { class: "row" },
       el("div", { class: "grow" },
@@ -112,7 +113,7 @@ class Models {
   }
 
   #offerRow(offer) {
-    const button = el("button", { type: "button", class: "button is-small", "aria-label": `Fetch ${offer.id}`, onclick: () => busy(button, () => this.#fetch(offer)) }, icon("download"), "Fetch");
+    const button = el("button", { type: "button", class: "button is-small", "aria-label": `Fetch ${offer.id}`, onclick: () => busy(button, () => this.#begin(offer)) }, icon("download"), "Fetch");
     const facts = [KINDS[offer.kind], offer.size_bytes && size(offer.size_bytes), offer.context && `${offer.context.toLocaleString("en")} tokens of context`, offer.licence];
     return el("li", { class: "row" },
       el("div", { class: "grow" },
@@ -125,9 +126,9 @@ class Models {
   }
 
   /** Of a model with a licence of its own, after that is read. */
-  #fetch(offer) {
-    if (!offer.terms) return this.downloads.fetch(offer.id);
-    const agree = !offer.mend && el("button", { type: "button", class: "button is-main", onclick: () => { this.dialog.close(); this.downloads.fetch(offer.id).catch(problem); } }, "I agree: fetch it");
+  #begin(offer) {
+    if (!offer.terms) return this.downloads.begin(offer.id);
+    const agree = !offer.mend && el("button", { type: "button", class: "button is-main", onclick: () => { this.dialog.close(); this.downloads.begin(offer.id).catch(problem); } }, "I agree: fetch it");
     this.#show(`The licence of ${offer.id}`, el("p", { class: "terms" }, offer.terms), offer.mend && el("p", { class: "note" }, offer.mend), agree);
     return undefined;
   }

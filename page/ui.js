@@ -62,7 +62,8 @@ export function say(text, { action, isProblem = false, seconds = 6 } = {}) {
 export function problem(error, where) {
   if (error?.name === "AbortError") return;
   const text = error?.message || String(error);
-  if (!error?.status && error?.name !== "ApiProblem") console.warn(error);
+  // A plain Error has words for the user; any other is a fault of ours.
+  if (error?.constructor !== Error && error?.name !== "ApiProblem") console.warn(error);
   if (where) where.replaceChildren(el("p", { class: "problem", role: "alert", dir: "auto" }, text));
   else say(text, { isProblem: true });
 }

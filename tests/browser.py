@@ -19,6 +19,7 @@ AXE = PROJECT_DIR / "tests" / "vendor" / "axe.min.js"
 SPOKEN = "Hello there. What is the capital of France?"  # what the microphone hears, again and again
 TABS = ("talk", "speak", "voices", "transcribe", "models", "status")
 SIZES = {"phone": (390, 844), "desk": (1280, 800)}
+PATIENCE_MS = 20_000  # of a machine that does other things too
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -66,8 +67,9 @@ def browser(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     program = next((found for name in names if (found := shutil.which(name))), None)
     if program is None:
         pytest.skip("there is no chromium on the PATH (Debian: apt install chromium)")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=PATIENCE_MS)
     heard = tmp_path_factory.mktemp("microphone") / "heard.wav"
     with server.http() as http:
         body = {"input": SPOKEN, "response_format": "wav", "sample_rate": 48_000}
@@ -98,7 +100,7 @@ def open_page(
 
     def opened(path: str = "/", url: str = server.url, **options: Any) -> "Page":
         context = browser.new_context(**options)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(PATIENCE_MS)
         contexts.append(context)
         page = context.new_page()
         complaints.watch(page)

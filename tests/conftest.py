@@ -15,6 +15,8 @@ import httpx
 import openai
 import pytest
 
+from engine_room.catalogue import BUNDLED_FILE, BUNDLED_PACKAGE
+from engine_room.packages import package_dir
 from engine_room.xtts.folder import XttsFolder
 from engine_room.xtts.studio import speaker_names
 
@@ -33,6 +35,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if IS_REAL_XTTS and "xtts_folder" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.timeout(2 * REAL_XTTS_PATIENCE_S))
+
+
+@pytest.fixture(scope="session")
+def bundled_gguf() -> Path:
+    """The chat model that comes with the install."""
+    folder = package_dir(BUNDLED_PACKAGE)
+    assert folder
+    return folder / BUNDLED_FILE
 
 
 @dataclass(frozen=True)
@@ -73,12 +83,12 @@ def running_server(
     try:
         for line in process.stderr:
             log.write(line)
-            if found := re.search(r"Serving on http://localhost:(\d+)/v1", line):
+            if found := re.search(r"Serving on (https?)://localhost:(\d+)/v1", line):
                 break
         else:
             pytest.fail(f"the server did not start: {(folder / 'server.log').read_text()}")
         drain = subprocess.Popen(["cat"], stdin=process.stderr, stdout=log)
-        yield Server(f"http://127.0.0.1:{found[1]}", folder, process)
+        yield Server(f"{found[1]}://127.0.0.1:{found[2]}", folder, process)
     finally:
         process.terminate()
         process.wait(timeout=30)

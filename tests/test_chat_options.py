@@ -26,11 +26,11 @@ def options_of(
     *flags: str, is_default: bool = True, loading: Loading | None = None
 ) -> ModelOptions:
     settings = Settings(_env_file=None, _cli_parse_args=list(flags))
-    return model_options(settings, 24, 2, 8e9, is_default, loading or Loading())
+    return model_options(settings, 24, 2, is_default, loading or Loading())
 
 
 def test_without_settings_everything_is_the_models_own() -> None:
-    assert options_of() == ModelOptions(num_sequences=24, num_threads=2, free_bytes=8e9)
+    assert options_of() == ModelOptions(num_sequences=24, num_threads=2)
 
 
 def test_every_setting_has_its_option() -> None:

@@ -12,7 +12,7 @@ import pytest
 from engine_room.catalogue import Catalogue, ChatFile
 from engine_room.chat.engine import Chat
 from engine_room.chat.loading import chat_engine
-from engine_room.chat.memory import needed_bytes
+from engine_room.chat.memory import Memory, needed_bytes, with_room
 from engine_room.chat.options import model_options
 from engine_room.chat.resident import Loaded, Patience
 from engine_room.chat.residents import Residents
@@ -40,8 +40,8 @@ def file(name: str) -> ChatFile:
 
 
 class World:
-    """Models that take ten bytes each (but `large`), of which `room` are there; they answer when they may
-    `go`."""
+    """Models that take ten bytes each (but `large`) of RAM, of which `room` are there; names that begin with
+    "gpu" take them of the GPU, which has `gpu_room`. They answer when they may `go`."""
 
     def __init__(
         self,
@@ -49,6 +49,7 @@ class World:
         keep_alive_s: float = math.inf,
         max_queued: int = 9,
         has_default: bool = True,
+        gpu_room: int = 20,
     ) -> None:
         self.has_default = has_default
         self.loads: list[str] = []
@@ -63,7 +64,7 @@ class World:
             self.load,
             self.need_of,
             self.default,
-            budget_bytes=room,
+            budget=lambda: Memory(room, gpu_room),
             keep_alive_s=keep_alive_s,
             max_queued=max_queued,
             patience=QUICK,
@@ -74,10 +75,12 @@ class World:
             raise Unavailable("there is none", "get one")
         return file("a")
 
-    def need_of(self, file: ChatFile) -> int:
+    def need_of(self, file: ChatFile) -> Memory:
         if file.id == "unheard-of":
             raise KeyError(file.id)
-        return 100 if file.id == "large" else 10
+        if file.id.startswith("gpu"):
+            return Memory(2, 100 if file.id == "gpu-large" else 10)
+        return Memory(100 if file.id == "large" else 10)
 
     def load(self, file: ChatFile, should_stop: Callable[[], bool]) -> Loaded:
         self.loads.append(file.id)
@@ -177,6 +180,19 @@ def test_the_one_longest_not_used_makes_room(world: World) -> None:
     assert set(world.residents.states()) == {"b", "c"}
 
 
+def test_only_those_go_that_take_room_where_it_is_needed() -> None:
+    with opened(World(room=30)) as world:
+        for name in ("a", "b", "gpu-1", "gpu-2"):
+            ask(world, name)
+        assert set(world.residents.states()) == {"a", "b", "gpu-1", "gpu-2"}
+        ask(world, "gpu-3")  # the GPU is full, and not the RAM
+        assert set(world.residents.states()) == {"a", "b", "gpu-2", "gpu-3"}
+        ask(world, "gpu-large")
+        assert set(world.residents.states()) == {"a", "b", "gpu-large"}
+        ask(world, "c")  # 2 + 3 * 10 of 30: the one longest not used that has RAM
+        assert set(world.residents.states()) == {"b", "gpu-large", "c"}
+
+
 def test_one_that_answers_never_makes_room(world: World) -> None:
     ask(world, "b")
     begun = [answering(world, name) for name in ("a", "b")]
@@ -242,7 +258,7 @@ def test_one_too_large_for_the_room_comes_alone_and_the_log_says_so(
     ask(world, "b")
     assert ask(world, "large") == "large"
     assert set(world.residents.states()) == {"large"}
-    assert "large takes 0.0 GB of memory, of" in caplog.text
+    assert "large takes 0.0 GB of memory; for chat models there are 0.0 GB" in caplog.text
 
 
 def test_nothing_is_loaded_for_who_left_while_waiting_for_room(world: World) -> None:
@@ -463,9 +479,8 @@ def test_a_broken_file_is_named_and_leaves_the_others_alone(models_dir: Path) ->
 
 def test_the_room_that_a_model_takes_is_known_before_it_is_loaded(models_dir: Path) -> None:
     bundled = Catalogue(SETTINGS).chat("smollm2-135m-instruct")
-    options = model_options(
-        SETTINGS, 1, 1, free_bytes=1e10, is_default=True, loading=bundled.loading
-    )
+    options = model_options(SETTINGS, 1, 1, is_default=True, loading=bundled.loading)
+    options = with_room(options, bundled.path, Memory(10_000_000_000))
     loaded = Chat(bundled, SETTINGS)
     loaded.load()
     expected = needed_bytes(bundled.path, options)

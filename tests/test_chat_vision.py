@@ -22,10 +22,12 @@ from engine_room.chat.llama import LlamaModel, Slice
 from engine_room.chat.options import ModelOptions
 from engine_room.chat.preparation import Preparation, Prepared
 from engine_room.chat.turn import ChatResult, ChatTurn, Text
+from engine_room.cores import Cores
 from engine_room.errors import (
     ContextLengthExceeded,
     InvalidImage,
     InvalidRequest,
+    ShuttingDown,
     Unavailable,
 )
 from engine_room.jobs import Engine
@@ -272,6 +274,54 @@ def test_an_image_is_encoded_once_while_it_is_remembered(llava: ChatFile) -> Non
     assert isinstance(first[0], Embedded)
     assert isinstance(second[0], Embedded)
     assert first[0].ids != second[0].ids
+
+
+def test_an_image_that_nobody_waits_for_is_left_in_the_middle_and_seen_whole_the_next_time(
+    llava: ChatFile,
+) -> None:
+    def seen(model: LlamaModel, num_looks: int) -> tuple[list[Any], int]:
+        """What an image becomes when somebody waits for so many looks, and how many there were."""
+        looks: list[None] = []
+
+        def is_cancelled() -> bool:
+            looks.append(None)
+            return len(looks) > num_looks
+
+        assert model.vision
+        try:
+            return model.vision.seen([image], lambda _count: None, is_cancelled), len(looks)
+        except ShuttingDown:
+            return [], len(looks)
+
+    image = image_of(data_url(encoded(noise(1))), "x")
+    models = [
+        LlamaModel(llava.path, ModelOptions(context_tokens=256), llava.mmproj) for _ in range(2)
+    ]
+    whole, num_whole = seen(models[0], 1000)
+    assert seen(models[1], 0) == ([], 1)
+    assert seen(models[1], 2) == ([], 4)  # before, and once while it is encoded; then it is over
+    assert num_whole > 4
+    again, _ = seen(models[1], 1000)
+    assert np.array_equal(again[0][0].vectors, whole[0][0].vectors)
+    for model in models:
+        model.close()
+
+
+def test_others_give_way_while_an_image_is_encoded(llava: ChatFile) -> None:
+    cores, shares = Cores(8), []
+    options = ModelOptions(context_tokens=256, num_threads=8)
+    model = LlamaModel(llava.path, options, llava.mmproj, cores=cores)
+    assert model.vision
+
+    def look() -> bool:
+        shares.append(cores.share("chat"))
+        return False
+
+    with cores.working("chat"):
+        model.vision.seen([image_of(data_url(encoded(noise(1))), "x")], lambda _count: None, look)
+        assert cores.share("chat") == 8
+    model.close()
+    assert (shares[0], 4 in shares, shares[-1]) == (8, True, 8)
 
 
 def test_a_bad_image_fails_alone_and_text_goes_on(llava: ChatFile, seer: Engine[ChatTurn]) -> None:

@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -14,6 +15,7 @@ from engine_room.encoding import Sound, encode
 from engine_room.folders import sha256_of
 from engine_room.xtts.folder import XttsFolder
 from tests.conftest import IS_REAL_XTTS, REAL_XTTS_PATIENCE_S, Server, running_server
+from tests.local_hub import Repo, local_hub
 
 pytest.importorskip("TTS", reason="voice cloning is not installed")
 pytestmark = pytest.mark.slow
@@ -171,6 +173,42 @@ def test_a_deleted_voice_is_gone_with_all_that_was_computed_of_it(
     http.delete("/v1/audio/voices/Bert").raise_for_status()
     assert set(computed.iterdir()) == before
     assert http.post("/v1/audio/speech", json=body).status_code == 404
+
+
+@pytest.mark.skipif(IS_REAL_XTTS, reason="the real one is too large for a hub in memory")
+@pytest.mark.parametrize("is_agreed", [True, False])
+def test_a_cloned_voice_has_the_model_fetched_only_when_its_licence_is_agreed_to(
+    xtts_folder: XttsFolder, tmp_path: Path, is_agreed: bool
+) -> None:
+    (tmp_path / "voice_clones").mkdir()
+    (tmp_path / "voice_clones" / "me.mp3").write_bytes(clip())
+    names = ("config.json", "model.pth", "vocab.json", "speakers_xtts.pth")
+    files = {name: (xtts_folder.path / name).read_bytes() for name in names}
+    with local_hub() as hub:
+        hub.repos["coqui/XTTS-v2"] = Repo(files)
+        environment = {
+            "HF_ENDPOINT": hub.url,
+            "FETCH_MODELS": "on_use",
+            "ACCEPT_XTTS_LICENSE": str(is_agreed).lower(),
+        }
+        with running_server(tmp_path, environment=environment) as server, server.http() as http:
+            http.timeout = PATIENCE_S
+            body = {"input": "Hello.", "voice": "me", "response_format": "wav"}
+            answer = http.post("/v1/audio/speech", json=body)
+    if is_agreed:
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "audio/wav")
+        assert (tmp_path / "models" / "xtts_v2" / "model.pth").is_file()
+        return
+    assert answer.status_code == 503
+    assert "when its licence is agreed to" in answer.json()["error"]["message"]
+    assert "openai_api.py xtts-license" in answer.json()["error"]["message"]
+    assert hub.asked == []
+
+
+def test_the_model_is_loaded_and_unloaded_by_request(http: httpx.Client) -> None:
+    for path, status in (("load", "loaded"), ("unload", "available")):
+        told = http.post(f"/v1/models/{path}", json={"model": "xtts_v2"}).json()
+        assert (told["id"], told["status"]) == ("xtts_v2", status)
 
 
 def test_sillytaverns_xtts_provider_speaks(http: httpx.Client, studio_speakers: list[str]) -> None:

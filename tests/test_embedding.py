@@ -18,11 +18,11 @@ import openai
 import pytest
 
 from engine_room.catalogue import EmbeddingFile
-from engine_room.embedding import MAX_OPEN, Embeddings, embedding_engine
+from engine_room.embedding import MAX_OPEN, Asked, Embeddings, embedding_engine
 from engine_room.embedding_llama import MAX_BATCH_TOKENS
 from engine_room.embedding_turn import EmbeddingResult, EmbeddingTurn, Input
 from engine_room.errors import ApiError, InternalError, InvalidRequest, ShuttingDown, Unavailable
-from engine_room.jobs import Done, Engine, Event, Failed, Inbox, Job, Status
+from engine_room.jobs import Done, Engine, Event, Failed, Inbox, Job, MemoryTurn, Status
 from engine_room.metrics import Metrics
 from engine_room.settings import Settings
 from tests.conftest import Server, running_server
@@ -185,12 +185,12 @@ class Steps:
     def __init__(self) -> None:
         self.metrics = Metrics()
         self.inside = Embeddings(metrics=self.metrics)
-        self.inbox: Inbox[EmbeddingTurn] = Inbox("embeddings", 256)
+        self.inbox: Inbox[Asked] = Inbox("embeddings", 256)
         self.inside._inbox = self.inbox
         self.ended: list[tuple[str, Event]] = []
 
-    def put(self, name: str, turn: EmbeddingTurn) -> Job[EmbeddingTurn]:
-        job = Job(turn, lambda event: self.ended.append((name, event)))
+    def put(self, name: str, turn: Asked) -> Job[Asked]:
+        job: Job[Asked] = Job(turn, lambda event: self.ended.append((name, event)))
         self.inbox.put(job)
         return job
 
@@ -207,6 +207,24 @@ def steps() -> Iterator[Steps]:
     steps = Steps()
     yield steps
     steps.inside._unload()
+
+
+def test_a_model_is_freed_when_its_work_is_done_and_another_ones_wish_changes_nothing(
+    steps: Steps, bert: EmbeddingFile, causal: EmbeddingFile
+) -> None:
+    steps.put("load", MemoryTurn(bert))
+    assert steps.step() == ["load"]
+    steps.put("library", EmbeddingTurn(bert, [[20] * 298] * 10))
+    steps.put("again", MemoryTurn(bert))
+    steps.put("other", MemoryTurn(causal, is_to_stay=False))
+    assert steps.step() == ["again"]
+    ended = [name for _ in range(12) for name in steps.step()]
+    assert ended == ["library", "other"]
+    assert steps.inside._file == bert
+    steps.put("unload", MemoryTurn(bert, is_to_stay=False))
+    assert steps.step() == ["unload"]
+    assert steps.inside._file is None
+    assert all(isinstance(event, Done) for _, event in steps.ended)
 
 
 def test_a_question_is_answered_while_a_library_is_read(steps: Steps, bert: EmbeddingFile) -> None:

@@ -8,6 +8,7 @@ from engine_room.errors import ApiError, BadHub, InvalidRequest, NotFound, Repos
 from engine_room.fetch_plan import Plan, Reference, parsed, plan_for
 from engine_room.hub import Hub
 from engine_room.offers import Offers
+from engine_room.projectors import projectors_of
 from tests.local_hub import Repo, local_hub
 
 GGUF = b"GGUF" * 300
@@ -69,7 +70,7 @@ def test_an_address_elsewhere_or_of_no_repository_is_refused(name: str) -> None:
 
 
 def test_of_several_quantisations_the_preferred_one_is_taken_and_said() -> None:
-    plan = planned("me/mine", "m-F16.gguf", "m.q8_0.gguf", "m-Q4_K_M.gguf", "mmproj-m-F16.gguf")
+    plan = planned("me/mine", "m-F16.gguf", "m.q8_0.gguf", "m-Q4_K_M.gguf", "imatrix-m-F16.gguf")
     assert paths(plan) == ["m-Q4_K_M.gguf"]
     assert plan.id == "m-Q4_K_M"
     assert plan.note == "Q4_K_M of F16, Q4_K_M, Q8_0"
@@ -116,6 +117,68 @@ def test_a_split_model_is_all_its_parts_or_nothing() -> None:
 def test_a_name_that_leads_elsewhere_is_refused(path: str) -> None:
     with pytest.raises(BadHub, match="may not be written here"):
         planned("me/mine", path)
+
+
+MODEL = "Seer-7B-Q4_K_M.gguf"
+
+
+@pytest.mark.parametrize(
+    ("files", "projector", "saved_as"),
+    [
+        (["mmproj-F32.gguf", "mmproj-BF16.gguf", "mmproj-F16.gguf"], "mmproj-F16.gguf", "-F16"),
+        (["mmproj-F32.gguf", "mmproj-Q8_0.gguf"], "mmproj-Q8_0.gguf", "-Q8_0"),
+        (["mmproj-model-f32.gguf"], "mmproj-model-f32.gguf", "-F32"),
+        (["sub/mmproj.gguf", "mmproj-model-fp16.gguf"], "mmproj-model-fp16.gguf", "-F16"),
+        (["mmproj.gguf"], "mmproj.gguf", ""),
+        (["Seer-7B.mmproj-f32.gguf", "mmproj-F16.gguf"], "Seer-7B.mmproj-f32.gguf", "-F32"),
+        (["mmproj-SigLIP-f16.gguf"], "mmproj-SigLIP-f16.gguf", "-F16"),
+    ],
+)
+def test_a_model_that_sees_comes_with_its_projector_under_its_own_name(
+    files: list[str], projector: str, saved_as: str
+) -> None:
+    for name in ("me/mine", f"me/mine:{MODEL}", "me/mine:Q4_K_M"):
+        plan = planned(name, *files, MODEL, "Seer-7B-Q8_0.gguf")
+        assert paths(plan) == [MODEL, projector]
+        assert plan.projector
+        assert plan.projector.name == f"mmproj-Seer-7B{saved_as}.gguf"
+        assert plan.size_bytes == 2 * len(GGUF)
+        ours = Path(MODEL)
+        assert projectors_of([ours, Path("x.gguf")], [Path(plan.projector.name)]).keys() == {ours}
+
+
+def test_a_projector_of_another_model_is_not_fetched() -> None:
+    files = (MODEL, "Other-3B-Q8_0.gguf", "mmproj-Other-3B-f16.gguf", "mmproj-notes.txt")
+    assert planned("me/mine:Q4_K_M", *files).projector is None
+    other = planned("me/mine:Q8_0", *files)
+    assert paths(other) == ["Other-3B-Q8_0.gguf", "mmproj-Other-3B-f16.gguf"]
+    assert paths(planned("me/mine:mmproj-Other-3B-f16.gguf", *files)) == [
+        "mmproj-Other-3B-f16.gguf"
+    ]
+
+
+def test_an_offer_names_its_projector_of_which_another_takes_the_place_only_without_a_hash(
+    tmp_path: Path,
+) -> None:
+    text = (
+        '[[model]]\nid = "seer-7b"\nkind = "chat"\nrepository = "me/mine"\n'
+        f'files = ["{MODEL}"]\nmmproj = "eyes-q8_0.gguf"\n'
+    )
+    pinned = f'sha256 = {{ "eyes-q8_0.gguf" = "{"ab" * 32}" }}\n'
+    (tmp_path / "offers.toml").write_text(text + pinned)
+    offers = Offers(tmp_path)
+    plan = planned("seer-7b", MODEL, "mmproj-F16.gguf", "eyes-q8_0.gguf", offers=offers)
+    assert paths(plan) == [MODEL, "eyes-q8_0.gguf"]
+    assert plan.projector
+    assert plan.projector.name == "mmproj-Seer-7B-Q8_0.gguf"
+    assert plan.projector.sha256 == "ab" * 32
+    with pytest.raises(RepositoryNotFound, match=r"no file 'eyes-q8_0\.gguf'.*mmproj-F16"):
+        planned("seer-7b", MODEL, "mmproj-F16.gguf", offers=offers)
+    (tmp_path / "offers.toml").write_text(text)  # which names no content
+    moved = planned("seer-7b", MODEL, "mmproj-F16.gguf", offers=Offers(tmp_path))
+    assert paths(moved) == [MODEL, "mmproj-F16.gguf"]
+    with pytest.raises(RepositoryNotFound, match=r"no file 'eyes-q8_0\.gguf'"):
+        planned("seer-7b", MODEL, offers=Offers(tmp_path))
 
 
 def test_an_offer_is_what_it_says_with_its_folder_and_its_own_hash(tmp_path: Path) -> None:

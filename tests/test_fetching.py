@@ -14,7 +14,8 @@ import pytest
 
 from engine_room.errors import BadHub, CannotStore, HubUnreachable, ModelExists
 from engine_room.fetch_plan import Plan, plan_for
-from engine_room.fetching import BLOCK_BYTES, Cancelled, Fetcher, Progress, _Part
+from engine_room.fetched_part import BLOCK_BYTES, Part
+from engine_room.fetching import Cancelled, Fetcher, Progress
 from engine_room.hub import Hub, HubFile
 from engine_room.installed import tidy_downloads
 from engine_room.offers import Offers
@@ -165,6 +166,64 @@ def test_a_split_model_is_not_seen_while_a_part_is_not_in_its_place(tmp_path: Pa
         assert first not in fetching.shown()
 
 
+def test_a_projector_comes_before_its_model_and_is_fetched_once_for_all_its_quantisations(
+    tmp_path: Path,
+) -> None:
+    files = {f"m-{quant}.gguf": DATA[:-size] for size, quant in ((1, "Q4_0"), (2, "Q8_0"))}
+    repo = Repo({**files, "mmproj-model-f16.gguf": DATA})
+    with local_hub(me__mine=repo) as hub:
+        fetching = Fetching(hub, tmp_path)
+        seen: list[list[str]] = []
+
+        def look(progress: Progress) -> None:
+            fetching.reported.append(progress)
+            seen.append(fetching.shown())
+
+        fetching.fetcher.fetch(fetching.plan("me/mine:Q4_0"), look, fetching.cancelled)
+        assert "m-Q4_0.gguf" not in seen[-1]
+        assert fetching.reported[-1].done_bytes == 599_999
+        assert fetching.shown() == ["m-Q4_0.gguf", "mmproj-m-F16.gguf"]
+        fetching.fetch("me/mine:Q8_0")
+        assert len(hub.ranges()) == 3
+        assert fetching.reported[-1].done_bytes == 599_998
+        (tmp_path / "mmproj-m-F16.gguf").unlink()  # as of a model fetched without it
+        fetching.fetch("me/mine:Q8_0")
+        assert len(hub.ranges()) == 4
+        assert (tmp_path / "mmproj-m-F16.gguf").read_bytes() == DATA
+        (tmp_path / "mmproj-m-F16.gguf").write_bytes(b"mine")
+        with pytest.raises(ModelExists, match=r"something else named mmproj-m-F16\.gguf"):
+            fetching.fetch("me/mine:Q8_0")
+    assert (tmp_path / "mmproj-m-F16.gguf").read_bytes() == b"mine"
+
+
+def test_two_quantisations_fetched_at_once_share_the_download_of_their_projector(
+    tmp_path: Path,
+) -> None:
+    files = {f"m-{quant}.gguf": DATA[:100] for quant in ("Q4_0", "Q8_0")}
+    repo = Repo({**files, "mmproj-model-f16.gguf": DATA})
+    with local_hub(me__mine=repo) as hub:
+        first, second = Fetching(hub, tmp_path), Fetching(hub, tmp_path)
+        plan = first.plan("me/mine:Q4_0")
+        waits = threading.Event()
+
+        class Waiting(threading.Event):
+            def wait(self, timeout: float | None = None) -> bool:
+                waits.set()
+                return super().wait(timeout)
+
+        second.cancelled = Waiting()
+        other = threading.Thread(target=second.fetch, args=("me/mine:Q8_0",))
+        with first.fetcher._locked(plan.files[-1]):  # as while the first one fetches it
+            other.start()
+            assert waits.wait(60)
+            assert len(hub.ranges()) == 1  # of its own file, and no more
+        first.fetch("me/mine:Q4_0")
+        other.join()
+        assert len(hub.ranges()) == 3
+    assert first.shown() == ["m-Q4_0.gguf", "m-Q8_0.gguf", "mmproj-m-F16.gguf"]
+    assert (tmp_path / "mmproj-m-F16.gguf").read_bytes() == DATA
+
+
 def test_a_folder_appears_whole(tmp_path: Path) -> None:
     repo = Repo(dict(XTTS), breaks=[2000, 5, *[0] * 6])
     with local_hub(coqui__XTTS_v2=Repo({})) as hub:
@@ -302,7 +361,7 @@ def test_nothing_is_written_behind_a_gap_that_a_full_disk_left(tmp_path: Path) -
     size = len(blocks) * BLOCK_BYTES
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    part = _Part(tmp_path / "m.part", HubFile("m.gguf", size, sha256="ab" * 32))
+    part = Part(tmp_path / "m.part", HubFile("m.gguf", size, sha256="ab" * 32))
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (BLOCK_BYTES // 2, limits[1]))
         part.write(blocks[0])

@@ -76,7 +76,7 @@ def test_a_model_that_sees_what_comes_later_is_one_unless_it_writes_by_diffusion
         assert found == expected
 
 
-def test_the_values_before_the_tokenizer_are_read_and_lists_passed_over() -> None:
+def test_the_values_before_the_tokenizer_are_read_and_lists_of_texts_passed_over() -> None:
     found = metadata(
         header(
             string("general.architecture", "bert"),
@@ -88,7 +88,12 @@ def test_the_values_before_the_tokenizer_are_read_and_lists_passed_over() -> Non
             number("bert.late", 1),
         )
     )
-    assert found == {"general.architecture": "bert", "bert.pooling_type": 2, "bert.epsilon": 0.5}
+    assert found == {
+        "general.architecture": "bert",
+        "bert.heads": (1, 2, 3),
+        "bert.pooling_type": 2,
+        "bert.epsilon": 0.5,
+    }
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,18 @@ def test_a_removed_model_takes_its_own_files_with_it(
     assert [path for path in tmp_path.iterdir() if path.is_dir()] == []
 
 
+def test_a_projector_goes_with_the_last_model_that_sees_by_it(tmp_path: Path) -> None:
+    models = with_files(tmp_path, "m-Q4_0.gguf", "m-Q8_0.gguf", "n.gguf", "mmproj-m-F16.gguf")
+    found = {model.id: model for model in installed(models, tmp_path)}
+    assert [path.name for path in found["m-Q4_0"].all_paths] == ["m-Q4_0.gguf", "mmproj-m-F16.gguf"]
+    assert (found["m-Q4_0"].size_bytes, found["n"].size_bytes) == (10, 5)
+    remove("m-Q4_0", models, tmp_path)
+    remove("n", models, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m-Q8_0.gguf", "mmproj-m-F16.gguf"]
+    remove("m-Q8_0", models, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_came_with_the_install_or_is_not_there_is_not_removed(tmp_path: Path) -> None:
     models = with_files(tmp_path, "m-Q4_K_M.gguf")
     for id_ in ("smollm2-135m-instruct", "faster-whisper-base"):

@@ -40,12 +40,14 @@ FLOORS = [
         "schemas_completion",
         "schemas_embeddings",
         "schemas_models",
+        "schemas_speech",
         "schemas_voices",
         "standard_voices",
         "xtts.folder",
         "xtts.gpt",
     },
     {
+        "failures",
         "health",
         "jobs",
         "sillytavern",
@@ -59,7 +61,8 @@ FLOORS = [
         "recordings",
     }
     | {"web_images"}
-    | {"hub", "fetch_plan", "fetching", "installed", "local_models", "memory_fit", "offered"}
+    | {"hub", "fetch_plan", "fetched_part", "fetching", "installed", "local_models", "memory_fit"}
+    | {"offered"}
     | {"instructions", "lexicon", "speech_english", "speech_markdown", "speech_script"}
     | {"speech_text", "voice_names"}
     | {"loudness", "speech_format", "speech_output", "spoken"}
@@ -113,8 +116,10 @@ FLOORS = [
         "chat.cache",
         "chat.llama",
         "chat.lora",
+        "chat.requantising",
         "chat.sampler",
         "chat.scheduler",
+        "chat.trial",
         "chat.vision",
         "embedding_llama",
         "speech_light",
@@ -132,6 +137,7 @@ FLOORS = [
     {
         "chat.engine",
         "chat.loading",
+        "chat.optimizing",
         "chat.residents",
         "embedding",
         "speech",
@@ -214,9 +220,11 @@ NEIGHBOURS = {
     ("chat.loading", "chat.residents"),
     ("chat.memory", "chat.options"),
     ("chat.resident", "catalogue"),
+    ("chat.resident", "chat.memory"),
     ("chat.resident", "chat.turn"),
     ("chat.resident", "jobs"),
     ("chat.llama", "chat.vision"),
+    ("chat.trial", "chat.llama"),
     ("chat.sequence", "chat.embedded"),
     ("chat.sequence", "chat.logprobs"),
     ("chat.sequence", "chat.turn"),
@@ -248,7 +256,9 @@ NEIGHBOURS = {
     ("fetch_plan", "hub"),
     ("fetch_on_use", "downloads"),
     ("fetch_on_use", "streams"),
+    ("fetched_part", "hub"),
     ("fetching", "fetch_plan"),
+    ("fetching", "fetched_part"),
     ("fetching", "hub"),
     ("fetching", "installed"),
     ("installed", "catalogue"),
@@ -265,6 +275,7 @@ NEIGHBOURS = {
     ("replies", "streams"),
     ("replies", "transcribing"),
     ("replies", "uploads"),
+    ("memory_fit", "chat.memory"),
     ("memory_fit", "chat.options"),
     ("llama_devices", "llama_library"),
     ("memory_fit", "llama_devices"),
@@ -290,6 +301,7 @@ NEIGHBOURS = {
     ("schemas_completion", "schemas_chat"),
     ("schemas_embeddings", "schemas"),
     ("schemas_models", "schemas"),
+    ("schemas_speech", "schemas"),
     ("schemas_voices", "schemas"),
     ("voices", "clips"),
     ("voices", "clone_store"),
@@ -333,6 +345,7 @@ OWNERS = {
     "llama_cpp": {
         "chat.llama",
         "chat.lora",
+        "chat.requantising",
         "chat.sampler",
         "chat.vision",
         "embedding_llama",
@@ -349,7 +362,7 @@ OWNERS = {
     "huggingface_hub": {"hub"},
     "filelock": {"fetching"},
     "jinja2": {"chat.jinja", "chat.template"},
-    "psutil": {"chat.engine", "memory_fit", "xtts.engine"},
+    "psutil": {"memory_fit", "xtts.engine"},
     "TTS": {"xtts.coqui"},
     "torch": {"xtts.coqui", "xtts.gpt_torch", "xtts.vocoder_torch"},
     "transformers": {"xtts.gpt_torch"},
@@ -360,7 +373,10 @@ OWNERS = {
 LATE = {
     "chat.llama",
     "chat.lora",
+    "chat.optimizing",
+    "chat.requantising",
     "chat.sampler",
+    "chat.trial",
     "chat.vision",
     "embedding_llama",
     "llama_devices",
@@ -373,7 +389,15 @@ LATE = {
     "imageio_ffmpeg",
 }
 LATE |= {"xtts.coqui", "xtts.gpt_llama", "xtts.gpt_torch", "xtts.vocoder_torch"}
-LATE |= {"hub", "fetch_plan", "fetching", "huggingface_hub", "model_commands", "tqdm"}
+LATE |= {
+    "hub",
+    "fetch_plan",
+    "fetched_part",
+    "fetching",
+    "huggingface_hub",
+    "model_commands",
+    "tqdm",
+}
 LATE |= {"py3langid", "scipy", "torch", "TTS", "transformers", "onnxruntime", "safetensors"}
 each_module = pytest.mark.parametrize("name", sorted(MODULES))
 

@@ -3,6 +3,7 @@
 import importlib
 import os
 import random
+import re
 import signal
 import struct
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 
 from tests.conftest import PROJECT_DIR
 from tests.local_hub import LocalHub, Repo, local_hub
+from tests.vision_models import write_model
 
 DATA = random.Random(0).randbytes(300_000)
 MINE = '[[model]]\nid = "mine"\nkind = "chat"\nrepository = "me/mine"\nfiles = ["mine-Q4_0.gguf"]\n'
@@ -146,6 +148,18 @@ def test_a_download_is_told_line_by_line_without_a_terminal(desk: Desk) -> None:
     assert (desk.models / "mine-Q4_0.gguf").read_bytes() == DATA
     assert desk.run("download", "me/mine")[0] == 0  # it is there already
     assert len(desk.hub.ranges()) == 1
+
+
+def test_a_model_that_sees_is_described_listed_and_removed_with_its_projector(desk: Desk) -> None:
+    desk.hub.repos["me/seer"] = Repo({"seer-Q4_0.gguf": DATA, "mmproj-model-f16.gguf": DATA})
+    code, said = desk.run("download", "me/seer")
+    assert code == 0
+    assert "2 file(s), 600.0 kB" in said
+    assert "sees by mmproj-model-f16.gguf (300.0 kB), which becomes mmproj-seer-F16.gguf" in said
+    assert "600.0 kB  (sees by mmproj-seer-F16.gguf)" in desk.run("list")[1]
+    assert str(desk.models / "mmproj-seer-F16.gguf") in desk.run("info", "seer")[1]
+    assert desk.run("remove", "seer", "--yes") == (0, "Deleted, 600.0 kB.\n")
+    assert list(desk.models.glob("*.gguf")) == []
 
 
 def test_a_terminal_gets_a_progress_bar(desk: Desk) -> None:
@@ -341,3 +355,30 @@ def test_a_command_without_its_name_is_refused_with_the_usage(desk: Desk) -> Non
     code, said = desk.run("download")
     assert (code, "the following arguments are required: name" in said) == (2, True)
     assert desk.run("fetch", "x")[0] == 2
+
+
+def test_a_model_is_made_faster_for_this_cpu_and_kept_when_it_loses_little(
+    desk: Desk, bundled_gguf: Path
+) -> None:
+    (desk.models / "mine.Q4_1.gguf").symlink_to(bundled_gguf)
+    code, said = desk.run("optimize", "mine", "--type", "q8_0", "--yes", CHAT_MODEL="mine")
+    assert code == 0, said
+    assert re.search(r"mine\.Q4_1, 98\.4 MB: perplexity 23\.\d\d\n", said)
+    assert re.search(
+        r"Q8_0 +144\.8 MB  perplexity 24\.\d\d|23\.9\d \(\+0\.[1-9]%\), answers \d", said
+    )
+    assert (desk.models / "mine.Q8_0.gguf").is_file()
+    assert "CHAT_MODEL=mine.Q8_0 is kept" in said
+
+
+def test_what_loses_much_is_not_kept_unless_it_is_asked_for(desk: Desk) -> None:
+    write_model(desk.models / "tiny.gguf")
+    # Random weights lose nothing, whichever type they have; but an embedding model has none to lose.
+    code, said = desk.run("optimize", "nothing-of-that-name")
+    assert (code, "'nothing-of-that-name'" in said) == (1, True)
+    code, said = desk.run("optimize", "tiny", "--type", "q5_1")
+    assert (code, "invalid choice: 'q5_1'" in said) == (2, True)
+    code, said = desk.run("optimize", "tiny", "--type", "Q4_0", "--yes")
+    assert (code, "tiny.Q4_0 is in" in said) == (0, True)
+    code, said = desk.run("optimize", "tiny.gguf", "--type", "Q4_0", "--yes")
+    assert (code, "is there already" in said) == (1, True)

@@ -195,9 +195,65 @@ def test_a_broken_file_is_an_error_with_the_reason_and_the_others_answer(
     assert http.get("/health").json()["parts"]["chat"]["status"] == "ready"
 
 
-def test_what_is_loaded_is_a_chat_model(http: httpx.Client) -> None:
-    assert http.post(f"{MODELS}/load", json={"model": "nothing"}).status_code == 404
-    assert http.post(f"{MODELS}/unload", json={"model": "tiny-embed"}).status_code == 400
+def test_models_for_embeddings_and_transcription_are_loaded_and_unloaded_too(
+    http: httpx.Client,
+) -> None:
+    for name, root, body in (
+        ("tiny-embed", "tiny-embed", {"keep_alive": -1}),
+        ("text-embedding-3-small", "tiny-embed", {}),
+        ("whisper-1", "faster-whisper-base", {}),
+    ):
+        for _ in range(2):  # once more is once
+            told = http.post(f"{MODELS}/load", json={"model": name} | body).json()
+            assert (told["id"], told["status"]) == (root, "loaded")
+        for _ in range(2):
+            told = http.post(f"{MODELS}/unload", json={"model": name}).json()
+            assert (told["id"], told["status"]) == (root, "available")
+    assert http.get("/health").json()["status"] == "ok"
+    vectors = {"model": "tiny-embed", "input": "Hello"}
+    assert http.post("/v1/embeddings", json=vectors).status_code == 200
+
+
+def test_a_loaded_embedding_model_goes_when_the_load_says_so(http: httpx.Client) -> None:
+    told = http.post(f"{MODELS}/load", json={"model": "tiny-embed", "keep_alive": "10ms"})
+    assert told.status_code == 200
+    assert becomes(http, "tiny-embed", "available")
+
+
+def test_a_transcription_model_that_answers_is_not_unloaded(own_server: Server) -> None:
+    with own_server.client() as client, own_server.http() as http:
+        long = ("a.wav", wav(speech(120.0)))
+        asked = threading.Thread(
+            target=lambda: client.audio.transcriptions.create(model="whisper-1", file=long)
+        )
+        assert http.post(f"{MODELS}/load", json={"model": "whisper-1"}).status_code == 200
+        asked.start()
+        answers = []
+        while asked.is_alive() and 409 not in answers:
+            answers.append(http.post(f"{MODELS}/unload", json={"model": "whisper-1"}).status_code)
+        asked.join()
+    assert answers[-1] == 409
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({"model": "nothing"}, 404, "model_not_found"),
+        ({"model": "tts-1"}, 400, "unsupported_model"),
+        ({"model": "whisper-1", "keep_alive": 5}, 400, None),
+    ],
+)
+def test_what_cannot_be_loaded_is_said(
+    http: httpx.Client, body: dict[str, object], status: int, code: str | None
+) -> None:
+    response = http.post(f"{MODELS}/load", json=body)
+    assert response.status_code == status
+    assert response.json()["error"]["code"] == code or code is None
+    assert response.json()["error"]["param"] in ("model", "keep_alive")
+    if "keep_alive" in body:
+        assert "TRANSCRIPTION_UNLOAD_AFTER_S" in response.json()["error"]["message"]
+    else:
+        assert http.post(f"{MODELS}/unload", json=body).status_code == status
 
 
 def test_a_model_is_deleted_from_memory_and_from_the_disk(http: httpx.Client) -> None:

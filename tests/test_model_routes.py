@@ -13,6 +13,8 @@ from engine_room.catalogue import BUNDLED_FILE, BUNDLED_PACKAGE
 from engine_room.packages import package_dir
 from tests.conftest import Server, running_server
 from tests.local_hub import LocalHub, Repo, local_hub
+from tests.pictures import picture
+from tests.vision_models import write_pair
 
 FOLDER = package_dir(BUNDLED_PACKAGE)
 assert FOLDER
@@ -91,6 +93,24 @@ def test_what_is_offered_says_its_size_and_whether_it_fits_and_what_is_here_is_n
     mine = {"id": file.stem, "kind": "chat", "size_bytes": len(GGUF), "bundled": False}
     assert mine in told["here"]
     assert http.delete(f"{MODELS}/{file.stem}").status_code == 200
+
+
+def test_a_model_that_sees_does_so_when_it_is_fetched_and_takes_its_projector_along(
+    http: httpx.Client, hub: LocalHub, own_server: Server, tmp_path: Path
+) -> None:
+    model, projector = write_pair(tmp_path, "llava")
+    files = {"seer-F32.gguf": model.read_bytes(), "mmproj-model-f32.gguf": projector.read_bytes()}
+    hub.repos["me/seer"] = Repo(files)
+    told = events(http.post(f"{MODELS}/download", json={"model": "me/seer", "stream": True}))
+    assert (told[-1]["status"], told[-1]["total_bytes"]) == ("done", sum(map(len, files.values())))
+    assert http.get(f"{MODELS}/seer").json()["input_modalities"] == ["text", "image"]
+    parts = [{"type": "text", "text": "What is it?"}, picture(3)]
+    body = {"model": "seer", "max_tokens": 2, "messages": [{"role": "user", "content": parts}]}
+    answer = http.post("/v1/chat/completions", json=body)
+    assert answer.status_code == 200, answer.text
+    with own_server.client() as client:
+        client.models.delete("seer-F32")
+    assert not [path for path in (own_server.folder / "models").iterdir() if "seer" in path.name]
 
 
 def test_without_a_stream_the_answer_is_how_it_begins_and_it_is_stopped_by_its_id(

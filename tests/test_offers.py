@@ -95,6 +95,11 @@ def test_the_user_adds_offers_and_replaces_them(tmp_path: Path) -> None:
         (MINE.replace('id = "mine"', 'id = "../mine"'), "id: String should match"),
         (MINE + 'folder = ".."\n', "folder: String should match"),
         (MINE + 'sha256 = { "mine-q4_0.gguf" = "abc" }\n', "sha256.mine-q4_0.gguf: String should"),
+        (MINE + 'mmproj = "eyes.bin"\n', "mmproj: String should match"),
+        (
+            MINE.replace('"chat"', '"embedding"') + 'mmproj = "eyes.gguf"\n',
+            "an `mmproj` belongs to a chat model",
+        ),
         (MINE + "parameters = inf\n", "parameters: Input should be a finite number"),
         (MINE.replace("[[model]]", "[model]"), "entries begin with [[model]], not [model]"),
         ("mine = 1\n", "'mine' is no key; entries begin with [[model]]"),

@@ -161,3 +161,16 @@ def test_a_refusal_names_where_it_came_from_and_the_setting_that_mends_it() -> N
         origins.check(scope, {})
     with pytest.raises(Forbidden, match=r"'http://evil\.example' .* TRUSTED_ORIGINS"):
         origins.check(scope, {b"origin": b"http://evil.example"})
+
+
+def test_what_failed_is_read_by_this_machine_and_its_own_pages_only() -> None:
+    reading = {"method": "GET", "path": "/errors"}
+    assert is_let(**reading)
+    assert is_let(**reading, sec_fetch_site="same-origin")
+    assert not is_let(**reading, origin="http://evil.example")
+    assert not is_let(**reading, sec_fetch_site="cross-site")
+    # A page whose name was led to this machine, and so looks like our own.
+    assert not is_let(**reading, host="evil.example:8001")
+    assert is_let(**reading, host="192.168.1.5:8001")
+    assert not is_let(**reading, client=NEIGHBOUR)
+    assert is_let(**reading, client=NEIGHBOUR, keys="k")

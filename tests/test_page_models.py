@@ -176,7 +176,12 @@ def test_a_download_that_breaks_off_says_so_and_goes_on(
     from playwright.sync_api import expect
 
     page = models.page
-    begun = {"id": "dl-1", "model": "me/mine", "status": "running", "seconds_left": None}
+    begun: dict[str, object] = {
+        "id": "dl-1",
+        "model": "me/mine",
+        "status": "running",
+        "seconds_left": None,
+    }
     begun |= {"total_bytes": 9, "completed_bytes": 1, "bytes_per_s": 1}
     page.route(
         "**/v1/models/download",

@@ -2,16 +2,20 @@
 
 import importlib.util
 import re
+import shutil
 import socket
+import ssl
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
+from engine_room.llama_devices import free_gpu_bytes, multiplies_blocks
 from engine_room.server import announce, listen, settings_of_command_line, suggest
 from engine_room.settings import Settings
-from tests.conftest import PROJECT_DIR
+from tests.conftest import PROJECT_DIR, running_server
 
 
 def test_small_writes_are_sent_at_once() -> None:
@@ -64,6 +68,8 @@ def test_the_start_names_a_better_chat_model_while_only_the_bundled_one_is_there
     assert re.search(
         r"could run [\w.-]+ \(.* free.*\):\n.* openai_api.py models use [\w.-]+", said()
     )
+    if multiplies_blocks() and not free_gpu_bytes():
+        assert "openai_api.py models optimize smollm2-135m-instruct" in said()
     assert said(suggest_model=False) == said(chat_model="mine") == ""
     (tmp_path / "mine.gguf").write_bytes(b"GGUF")
     assert said() == ""
@@ -81,3 +87,42 @@ def test_a_running_server_says_so_in_its_log(tmp_path: Path) -> None:
         assert any("openai_api.py models use" in line for line in process.stderr)  # waits for it
         process.terminate()
         process.stderr.read()
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """A certificate of localhost that signs itself, and its key."""
+    program = shutil.which("openssl")
+    if program is None:
+        pytest.skip("there is no openssl to make a certificate with")
+    paths = tmp_path / "cert.pem", tmp_path / "key.pem"
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    files = ["-out", str(paths[0]), "-keyout", str(paths[1])]
+    command = [program, "req", "-x509", "-newkey", "rsa:2048", "-nodes", *names, *files]
+    subprocess.run(command, check=True, capture_output=True)
+    return paths
+
+
+def test_with_a_certificate_it_serves_https(tmp_path: Path, certificate: tuple[Path, Path]) -> None:
+    file, key = certificate
+    with running_server(tmp_path, f"--ssl-certfile={file}", f"--ssl-keyfile={key}") as server:
+        assert server.url.startswith("https://")
+        trusting = ssl.create_default_context(cafile=str(file))
+        assert httpx.get(f"{server.url}/v1/models", verify=trusting).status_code == 200
+
+
+def test_a_certificate_that_cannot_be_used_ends_the_program_with_the_reason(
+    tmp_path: Path, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, key = map(str, certificate)
+    (tmp_path / "other.pem").write_text("no certificate")
+    for arguments, reason in [
+        (["--ssl-keyfile", key], "it needs ssl_certfile"),
+        (["--ssl-certfile", "nowhere.pem"], "nowhere.pem is not there"),
+        (["--ssl-certfile", file], "no certificate with its private key"),
+        (["--ssl-certfile", str(tmp_path / "other.pem")], "no certificate with its private key"),
+        (["--ssl-certfile", file, "--ssl-keyfile", file], "no certificate with its private key"),
+    ]:
+        monkeypatch.setattr("sys.argv", ["openai_api.py", *arguments])
+        with pytest.raises(SystemExit, match=reason):
+            settings_of_command_line()

@@ -17,11 +17,11 @@ from engine_room.clones import ClonedVoice
 from engine_room.cores import Cores
 from engine_room.encoding import Sound, encode
 from engine_room.errors import ApiError, InvalidRequest, Unavailable
-from engine_room.jobs import Done, Engine, Failed, Inbox, Job, Status
+from engine_room.jobs import Done, Engine, Failed, Inbox, Job, MemoryTurn, Status
 from engine_room.metrics import Metrics
 from engine_room.settings import Settings
 from engine_room.spoken import SpokenBlock
-from engine_room.xtts.engine import Cloning, cloning_engine
+from engine_room.xtts.engine import Asked, Cloning, cloning_engine
 from engine_room.xtts.folder import XttsFolder
 from engine_room.xtts.pace import TOKEN_S, max_audio_tokens
 from engine_room.xtts.sampling import SamplingChanges
@@ -44,9 +44,9 @@ TWO = "First there is this sentence. Then there is a second one, which is longer
 class Events:
     """What an engine delivered for one job, in order."""
 
-    def __init__(self, engine: Engine[XttsTurn], turn: XttsTurn) -> None:
+    def __init__(self, engine: Engine[Asked], turn: Asked) -> None:
         self.queue: queue.Queue[object] = queue.Queue()
-        self.job: Job[XttsTurn] = engine.submit(turn, self.queue.put)
+        self.job: Job[Asked] = engine.submit(turn, self.queue.put)
 
     def __iter__(self) -> Iterator[SpokenBlock]:
         """The blocks; raises the error that ended the job."""
@@ -74,7 +74,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def engine(settings: Settings) -> Iterator[Engine[XttsTurn]]:
+def engine(settings: Settings) -> Iterator[Engine[Asked]]:
     engine = cloning_engine(settings)
     engine.open()
     yield engine
@@ -109,7 +109,7 @@ def sound(data: bytes) -> Sound:
 
 
 def test_a_clip_becomes_a_voice_that_speaks(
-    engine: Engine[XttsTurn], xtts_folder: XttsFolder, my_voice: ClonedVoice, settings: Settings
+    engine: Engine[Asked], xtts_folder: XttsFolder, my_voice: ClonedVoice, settings: Settings
 ) -> None:
     said = sound(Events(engine, turn(xtts_folder, voice=my_voice)).data())
     assert said.duration_s > 0.1
@@ -119,7 +119,7 @@ def test_a_clip_becomes_a_voice_that_speaks(
 
 
 def test_a_seed_gives_the_same_sound_and_another_one_another(
-    engine: Engine[XttsTurn], xtts_folder: XttsFolder
+    engine: Engine[Asked], xtts_folder: XttsFolder
 ) -> None:
     one, same, other = (
         Events(engine, turn(xtts_folder, text=TWO, seed=seed)).data() for seed in (1, 1, 2)
@@ -142,7 +142,7 @@ def test_a_seed_gives_the_same_sound_on_one_core_and_on_two(
 
 
 def test_what_would_sound_the_same_again_is_not_said_again(
-    engine: Engine[XttsTurn], xtts_folder: XttsFolder, caplog: pytest.LogCaptureFixture
+    engine: Engine[Asked], xtts_folder: XttsFolder, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
     likeliest = SamplingChanges(temperature=0)
@@ -156,7 +156,7 @@ def test_what_would_sound_the_same_again_is_not_said_again(
 
 
 def test_a_request_may_draw_otherwise_than_its_model_does(
-    engine: Engine[XttsTurn], xtts_folder: XttsFolder
+    engine: Engine[Asked], xtts_folder: XttsFolder
 ) -> None:
     likeliest = SamplingChanges(temperature=0)
     one, two = (
@@ -166,7 +166,7 @@ def test_a_request_may_draw_otherwise_than_its_model_does(
 
 
 def test_a_stream_is_the_same_sound_and_begins_before_it_ends(
-    engine: Engine[XttsTurn], xtts_folder: XttsFolder, caplog: pytest.LogCaptureFixture
+    engine: Engine[Asked], xtts_folder: XttsFolder, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
     for seed in range(30):
@@ -184,9 +184,7 @@ def test_a_stream_is_the_same_sound_and_begins_before_it_ends(
     assert streamed[0] == streamed[-1] == 0  # no click
 
 
-def test_between_sentences_there_is_a_pause(
-    engine: Engine[XttsTurn], xtts_folder: XttsFolder
-) -> None:
+def test_between_sentences_there_is_a_pause(engine: Engine[Asked], xtts_folder: XttsFolder) -> None:
     said = sound(Events(engine, turn(xtts_folder, text=TWO)).data()).samples
     loud = np.flatnonzero(said)
     # A real voice is silent before and after a sentence, too.
@@ -194,7 +192,7 @@ def test_between_sentences_there_is_a_pause(
 
 
 def test_a_sentence_that_goes_wrong_is_said_again_and_a_stream_of_it_is_cut(
-    engine: Engine[XttsTurn], xtts_folder: XttsFolder, caplog: pytest.LogCaptureFixture
+    engine: Engine[Asked], xtts_folder: XttsFolder, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
     bad = (seed for seed in range(20) if _runs_on(engine, xtts_folder, seed, caplog))
@@ -262,7 +260,7 @@ def test_a_long_sentence_is_said_again_though_its_sound_is_nearly_ready(
         "This is a rather long sentence that takes some seconds to say for anybody who takes care"
     )
     asked = turn(XttsFolder(endless), text=text, voice=StudioVoice("Speaker 0"))
-    inbox: Inbox[XttsTurn] = Inbox("voice cloning", 9)
+    inbox: Inbox[Asked] = Inbox("voice cloning", 9)
     inbox.put(Job(asked, events.put))
     thread = threading.Thread(target=Patient(settings).serve, args=[inbox])
     thread.start()
@@ -273,7 +271,7 @@ def test_a_long_sentence_is_said_again_though_its_sound_is_nearly_ready(
 
 
 def _runs_on(
-    engine: Engine[XttsTurn], folder: XttsFolder, seed: int, caplog: pytest.LogCaptureFixture
+    engine: Engine[Asked], folder: XttsFolder, seed: int, caplog: pytest.LogCaptureFixture
 ) -> bool:
     caplog.clear()
     assert Events(engine, turn(folder, text="Hi.", seed=seed)).data()
@@ -281,7 +279,7 @@ def _runs_on(
 
 
 def test_those_who_speak_at_once_are_heard_as_if_alone(
-    engine: Engine[XttsTurn],
+    engine: Engine[Asked],
     xtts_folder: XttsFolder,
     my_voice: ClonedVoice,
     studio_speakers: list[str],
@@ -299,7 +297,7 @@ def test_those_who_speak_at_once_are_heard_as_if_alone(
 
 
 def test_a_short_request_is_not_stuck_behind_a_book(
-    engine: Engine[XttsTurn], xtts_folder: XttsFolder
+    engine: Engine[Asked], xtts_folder: XttsFolder
 ) -> None:
     books = [Events(engine, turn(xtts_folder, text=f"{TWO} " * 12)) for _ in range(3)]
     assert Events(engine, turn(xtts_folder)).data()
@@ -309,7 +307,7 @@ def test_a_short_request_is_not_stuck_behind_a_book(
 
 
 def test_a_cancelled_request_ends_at_once_and_leaves_its_place(
-    engine: Engine[XttsTurn], xtts_folder: XttsFolder
+    engine: Engine[Asked], xtts_folder: XttsFolder
 ) -> None:
     long = [turn(xtts_folder, text=f"{TWO} " * 50, stream=True) for _ in range(6)]
     books = [Events(engine, each) for each in long]
@@ -324,18 +322,16 @@ def test_a_cancelled_request_ends_at_once_and_leaves_its_place(
     assert time.monotonic() - started < PATIENCE_S / 2  # and not what three hundred sentences take
 
 
-class Cancelling(Inbox[XttsTurn]):
+class Cancelling(Inbox[Asked]):
     """Cancels a job when it has spoken a few tokens: the engine looks in once a step."""
 
-    def __init__(self, job: Job[XttsTurn]) -> None:
+    def __init__(self, job: Job[Asked]) -> None:
         super().__init__("voice cloning", 9)
         self.num_steps = 0
         self._job = job
         self.put(job)
 
-    def take(
-        self, max_jobs: int, wait: bool, patience_s: float | None = None
-    ) -> list[Job[XttsTurn]]:
+    def take(self, max_jobs: int, wait: bool, patience_s: float | None = None) -> list[Job[Asked]]:
         self.num_steps += not wait
         if self.num_steps == 4:
             self._job.cancel()
@@ -359,7 +355,7 @@ def test_one_that_is_cancelled_in_the_middle_of_a_sentence_leaves_its_place(
 
 
 def test_a_sentences_text_and_tokens_come_with_its_sound(
-    engine: Engine[XttsTurn], xtts_folder: XttsFolder
+    engine: Engine[Asked], xtts_folder: XttsFolder
 ) -> None:
     for stream in (False, True):
         blocks = list(Events(engine, turn(xtts_folder, text=TWO, stream=stream)))
@@ -378,7 +374,7 @@ def test_a_sentences_text_and_tokens_come_with_its_sound(
 
 
 def test_pauses_between_sentences_grow_and_shrink(
-    engine: Engine[XttsTurn], xtts_folder: XttsFolder
+    engine: Engine[Asked], xtts_folder: XttsFolder
 ) -> None:
     heard_s = [
         sound(Events(engine, turn(xtts_folder, text=TWO, pause_ratio=ratio)).data()).duration_s
@@ -389,7 +385,7 @@ def test_pauses_between_sentences_grow_and_shrink(
 
 
 def test_speed_keeps_the_pitch_and_changes_the_length(
-    engine: Engine[XttsTurn], xtts_folder: XttsFolder
+    engine: Engine[Asked], xtts_folder: XttsFolder
 ) -> None:
     normal, slow = (
         sound(Events(engine, turn(xtts_folder, speed=speed)).data()).duration_s
@@ -399,9 +395,7 @@ def test_speed_keeps_the_pitch_and_changes_the_length(
 
 
 @pytest.mark.parametrize("text", ["", " ", "?!", "🙂🙂", "\x00\x07"])
-def test_nothing_to_say_is_said(
-    engine: Engine[XttsTurn], xtts_folder: XttsFolder, text: str
-) -> None:
+def test_nothing_to_say_is_said(engine: Engine[Asked], xtts_folder: XttsFolder, text: str) -> None:
     with pytest.raises(InvalidRequest, match="nothing"):
         Events(engine, turn(xtts_folder, text=text)).data()
 
@@ -409,12 +403,12 @@ def test_nothing_to_say_is_said(
 @pytest.mark.parametrize(
     "text", ["a", "<speak>Hi <break/> you</speak>", "привет 你好 hello", "x" * 900, "1" * 300]
 )
-def test_odd_texts_are_spoken(engine: Engine[XttsTurn], xtts_folder: XttsFolder, text: str) -> None:
+def test_odd_texts_are_spoken(engine: Engine[Asked], xtts_folder: XttsFolder, text: str) -> None:
     assert sound(Events(engine, turn(xtts_folder, text=text)).data()).duration_s > 0
 
 
 def test_an_unknown_language_is_refused_with_those_there_are(
-    engine: Engine[XttsTurn], xtts_folder: XttsFolder
+    engine: Engine[Asked], xtts_folder: XttsFolder
 ) -> None:
     with pytest.raises(InvalidRequest, match=r"tlh.*hi") as caught:
         Events(engine, turn(xtts_folder, language="tlh")).data()
@@ -422,7 +416,7 @@ def test_an_unknown_language_is_refused_with_those_there_are(
 
 
 def test_a_folder_that_cannot_be_loaded_is_said_and_the_next_one_works(
-    engine: Engine[XttsTurn], xtts_folder: XttsFolder, tmp_path: Path
+    engine: Engine[Asked], xtts_folder: XttsFolder, tmp_path: Path
 ) -> None:
     (tmp_path / "xtts_v2").mkdir()
     with pytest.raises(Unavailable, match=r"xtts_v2 cannot be loaded: FileNotFoundError"):
@@ -431,7 +425,7 @@ def test_a_folder_that_cannot_be_loaded_is_said_and_the_next_one_works(
 
 
 def test_weights_that_are_not_there_are_said_and_health_says_it_until_another_is_loaded(
-    engine: Engine[XttsTurn], xtts_folder: XttsFolder, tmp_path: Path
+    engine: Engine[Asked], xtts_folder: XttsFolder, tmp_path: Path
 ) -> None:
     half = XttsFolder(shutil.copytree(xtts_folder.path, tmp_path / "half"))
     shutil.rmtree(half.converted, ignore_errors=True)
@@ -445,7 +439,7 @@ def test_weights_that_are_not_there_are_said_and_health_says_it_until_another_is
 
 
 def test_whatever_goes_wrong_while_a_model_is_loaded_the_request_ends(
-    engine: Engine[XttsTurn], xtts_folder: XttsFolder, tmp_path: Path
+    engine: Engine[Asked], xtts_folder: XttsFolder, tmp_path: Path
 ) -> None:
     assert Events(engine, turn(xtts_folder)).data()
     odd = XttsFolder(shutil.copytree(xtts_folder.path, tmp_path / "odd"))
@@ -463,7 +457,7 @@ def test_whatever_goes_wrong_while_a_model_is_loaded_the_request_ends(
 
 
 def test_what_an_earlier_version_converted_is_converted_anew(
-    engine: Engine[XttsTurn], xtts_folder: XttsFolder, tmp_path: Path
+    engine: Engine[Asked], xtts_folder: XttsFolder, tmp_path: Path
 ) -> None:
     assert Events(engine, turn(xtts_folder)).data()
     old = XttsFolder(shutil.copytree(xtts_folder.path, tmp_path / "old"))
@@ -476,7 +470,7 @@ def test_what_an_earlier_version_converted_is_converted_anew(
 
 
 def test_a_language_that_a_fine_tuned_model_does_not_have_is_refused(
-    engine: Engine[XttsTurn], xtts_folder: XttsFolder, tmp_path: Path
+    engine: Engine[Asked], xtts_folder: XttsFolder, tmp_path: Path
 ) -> None:
     german = XttsFolder(shutil.copytree(xtts_folder.path, tmp_path / "german"))
     config = json.loads((german.path / "config.json").read_text())
@@ -488,7 +482,7 @@ def test_a_language_that_a_fine_tuned_model_does_not_have_is_refused(
 
 
 def test_a_voice_whose_clip_is_gone_is_said(
-    engine: Engine[XttsTurn], xtts_folder: XttsFolder, tmp_path: Path
+    engine: Engine[Asked], xtts_folder: XttsFolder, tmp_path: Path
 ) -> None:
     voice = ClonedVoice("gone", (tmp_path / "gone.wav",), "", "")
     with pytest.raises(InvalidRequest, match=r"gone\.wav"):
@@ -513,9 +507,27 @@ def test_an_idle_model_is_unloaded_and_comes_back_when_it_is_asked_for(
         engine.close()
 
 
+def test_a_model_is_loaded_and_freed_by_request_and_speaks_as_before(
+    settings: Settings, xtts_folder: XttsFolder
+) -> None:
+    engine = cloning_engine(settings)
+    engine.open()
+    try:
+        assert list(Events(engine, MemoryTurn(xtts_folder))) == []
+        assert engine.states() == {xtts_folder.id: "loaded"}
+        speaking = Events(engine, turn(xtts_folder))
+        freed = Events(engine, MemoryTurn(xtts_folder, is_to_stay=False))  # when that is spoken
+        first = speaking.data()
+        assert list(freed) == []
+        assert engine.states() == {}
+        assert Events(engine, turn(xtts_folder)).data() == first
+    finally:
+        engine.close()
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_the_path_of_a_gpu_speaks_like_the_one_of_a_cpu(
-    engine: Engine[XttsTurn],
+    engine: Engine[Asked],
     settings: Settings,
     xtts_folder: XttsFolder,
     my_voice: ClonedVoice,

@@ -12,13 +12,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 import numpy as np
-import psutil
 
 from engine_room.catalogue import ChatFile
 from engine_room.chat.answers import sequences_of
 from engine_room.chat.cache import PrefixCache, num_held
 from engine_room.chat.logprobs import token_logprob
-from engine_room.chat.memory import file_bytes
+from engine_room.chat.memory import with_room
 from engine_room.chat.options import model_options
 from engine_room.chat.pace import Pace
 from engine_room.chat.preparation import Preparation, Prepared, is_quick
@@ -28,6 +27,7 @@ from engine_room.chat.turn import Finish, FinishReason, Item, ModelTurn, Text
 from engine_room.cores import Cores
 from engine_room.errors import ApiError, InternalError, ShuttingDown
 from engine_room.jobs import Done, Failed, Inbox, Job
+from engine_room.memory_fit import free_bytes, free_now
 from engine_room.metrics import Metrics
 from engine_room.settings import Settings
 
@@ -43,6 +43,11 @@ RESERVE_TOKENS = 64
 NUM_PREPARERS = 2
 # Past prompts in RAM may take this share of what was free when the model was loaded.
 FREE_MEMORY_SHARE = 0.1
+
+
+def num_sequences(settings: Settings) -> int:
+    """How many sequences a model's memory may hold at once."""
+    return settings.chat_parallel + NUM_PAST_IDS
 
 
 class Chat:
@@ -78,18 +83,17 @@ class Chat:
         from engine_room.chat import llama  # late: the server answers before this library is loaded
 
         started = time.perf_counter()
-        max_running = self._settings.chat_parallel
-        num_ids = max_running + NUM_PAST_IDS
+        max_running, num_ids = self._settings.chat_parallel, num_sequences(self._settings)
         options = model_options(
             self._settings,
             num_ids,
             self._max_threads,
-            free_bytes=psutil.virtual_memory().available - file_bytes(self._file.path),
             is_default=self._is_default,
             loading=self._file.loading,
         )
+        options = with_room(options, self._file.path, free_now())
         self._model = model = llama.LlamaModel(
-            self._file.path, options, self._file.mmproj, should_stop
+            self._file.path, options, self._file.mmproj, should_stop, self._cores
         )
         self._preparation = Preparation(model, self._file.loading.template)
         self._pace = Pace()
@@ -116,7 +120,7 @@ class Chat:
     def _cache_bytes(self) -> int:
         if self._settings.chat_cache_mb >= 0:
             return self._settings.chat_cache_mb * 1_000_000
-        return int(psutil.virtual_memory().available * FREE_MEMORY_SHARE)
+        return int(free_bytes() * FREE_MEMORY_SHARE)
 
     def serve(self, inbox: Inbox[ModelTurn]) -> None:
         """Answer what comes into the inbox until it is closed."""
@@ -238,7 +242,7 @@ class Chat:
             self._begin(job, lambda: self._preparation.of(turn))
             return
         # In the meantime the others go on.
-        future = self._preparers.submit(self._preparation.of, turn)
+        future = self._preparers.submit(self._preparation.of, turn, lambda: job.cancelled)
         self._preparing.append((job, future))
         future.add_done_callback(lambda _: self._inbox.wake())
 

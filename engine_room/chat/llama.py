@@ -18,6 +18,7 @@ from engine_room.chat.embedded import Embedded
 from engine_room.chat.grammar import Constraint, tokenizer_of
 from engine_room.chat.logprobs import Spelling
 from engine_room.chat.lora import use_loras
+from engine_room.chat.memory import STATE_BYTES, conversations_of
 from engine_room.chat.options import (
     KV_BYTES,
     POOL_CONTEXTS,
@@ -29,6 +30,7 @@ from engine_room.chat.sampler import Candidates, Sampler
 from engine_room.chat.turn import Sampling
 from engine_room.chat.vision import Vision, decode_embedded
 from engine_room.chat.vocabulary import InfillTokens
+from engine_room.cores import Cores
 from engine_room.errors import Unavailable
 from engine_room.llama_library import is_done, load_model, reason
 
@@ -71,6 +73,7 @@ class LlamaModel:
         options: ModelOptions,
         mmproj: Path | None = None,
         should_stop: Callable[[], bool] = lambda: False,
+        cores: Cores | None = None,
     ) -> None:
         params = llama_cpp.llama_model_default_params()
         params.n_gpu_layers = options.num_gpu_layers
@@ -88,7 +91,9 @@ class LlamaModel:
         self.num_vocab: int = llama_cpp.llama_vocab_n_tokens(self._vocab)
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._batch = _Batch()
-        self.vision = Vision(mmproj, self._model, options, MAX_BATCH_TOKENS) if mmproj else None
+        self.vision = (
+            Vision(mmproj, self._model, options, MAX_BATCH_TOKENS, cores) if mmproj else None
+        )
         texts = [self._token_text(token) for token in range(self.num_vocab)]
         # A text of n bytes has at least n / max_token_bytes tokens.
         self.max_token_bytes = max(len(text.encode()) for text in texts)
@@ -110,7 +115,9 @@ class LlamaModel:
         """Set the context and the two sizes."""
         self.num_trained_tokens = trained = llama_cpp.llama_model_n_ctx_train(self._model)
         in_ram = options.num_gpu_layers == 0 or not llama_cpp.llama_supports_gpu_offload()
-        num_values = self._num_values()
+        held = conversations_of(path)
+        num_values = held.values_per_token or self._num_values()
+        state_bytes = options.num_sequences * held.values_per_sequence * STATE_BYTES
         num_tokens = fitted_context(options, trained, num_values, in_ram)
         while True:
             self.num_context_tokens = num_tokens
@@ -118,6 +125,7 @@ class LlamaModel:
             self.memory_bytes = int(
                 llama_cpp.llama_model_size(self._model)
                 + self.num_pool_tokens * num_values * KV_BYTES[options.kv_type]
+                + state_bytes
             )
             freq_scale = fitted_freq_scale(options.rope, trained, num_tokens)
             params = _context_params(self.num_pool_tokens, options, freq_scale)
@@ -129,22 +137,12 @@ class LlamaModel:
             num_tokens = max(num_tokens // 2, SMALL_CONTEXT_TOKENS)
 
     def _num_values(self) -> int:
-        """Numbers in the memory for each token: keys and values, in every layer."""
+        """Numbers in the memory for each token, where the file's header tells too little: in every layer
+        those of the first one, as the usual sizes have it."""
         num_heads = llama_cpp.llama_model_n_head_kv(self._model)
         all_heads = max(llama_cpp.llama_model_n_head(self._model), 1)
         size = llama_cpp.llama_model_n_embd(self._model) // all_heads
-        sizes = (self._number(f"attention.{kind}_length") or size for kind in ("key", "value"))
-        return int(llama_cpp.llama_model_n_layer(self._model) * num_heads * sum(sizes))
-
-    def _number(self, name: str) -> int:
-        """A number that the file tells of its architecture; 0 where it does not."""
-        text = self._told(f"{self._told('general.architecture')}.{name}")
-        return int(text) if text.isdecimal() else 0
-
-    def _told(self, name: str) -> str:
-        buffer = ctypes.create_string_buffer(256)
-        llama_cpp.llama_model_meta_val_str(self._model, name.encode(), buffer, len(buffer))
-        return buffer.value.decode("utf-8", "replace")
+        return int(llama_cpp.llama_model_n_layer(self._model) * num_heads * 2 * size)
 
     def use_threads(self, num_threads: int) -> None:
         """Decode with this many threads from now on; asking for the same again costs nothing."""
@@ -198,12 +196,14 @@ class LlamaModel:
         """The tokens of a text, int32, (tokens,): with those that the model wants around it, and with the
         names of special tokens read as these. Any thread may call it, as everything down to `piece`."""
         data = text.encode()
-        size = len(data) + 8  # no token without a byte, but for those around the text
-        buffer = np.empty(size, np.int32)
-        pointer = buffer.ctypes.data_as(ctypes.POINTER(llama_cpp.llama_token))
-        count = llama_cpp.llama_tokenize(
-            self._vocab, data, len(data), pointer, size, add_special, parse_special
-        )
+        # Hardly ever more tokens than bytes, and some around the text; else it says how many.
+        count = -len(data) - 8
+        while count < 0:
+            buffer = np.empty(-count, np.int32)
+            pointer = buffer.ctypes.data_as(ctypes.POINTER(llama_cpp.llama_token))
+            count = llama_cpp.llama_tokenize(
+                self._vocab, data, len(data), pointer, len(buffer), add_special, parse_special
+            )
         tokens: NDArray[np.int32] = buffer[:count].copy()
         return tokens
 

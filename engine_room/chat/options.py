@@ -47,7 +47,7 @@ class ModelOptions:
     num_sequences: int = 1
     num_threads: int = 1
     context_tokens: int = 0  # 0: as many as the model was trained on, and as fit
-    free_bytes: float = math.inf  # RAM that is free for it once the weights are there
+    free_bytes: float = math.inf  # that conversations may take once the weights are there
     num_gpu_layers: int = -1  # negative: all
     kv_type: KvType = "f16"
     flash_attention: Literal["auto", "on", "off"] = "auto"
@@ -59,7 +59,6 @@ def model_options(
     settings: Settings,
     num_sequences: int,
     num_threads: int,
-    free_bytes: float,
     is_default: bool,
     loading: Loading,
 ) -> ModelOptions:
@@ -75,7 +74,6 @@ def model_options(
         num_sequences=num_sequences,
         num_threads=num_threads,
         context_tokens=(settings.chat_context_tokens if context_tokens is None else context_tokens),
-        free_bytes=free_bytes,
         num_gpu_layers=settings.chat_gpu_layers if gpu_layers is None else gpu_layers,
         kv_type=loading.kv_type or settings.chat_kv_type,
         flash_attention=settings.chat_flash_attention,

@@ -53,7 +53,10 @@ class Eyes(Protocol):
     """What sees for a model. Any thread may use it."""
 
     def seen(
-        self, images: Sequence[Image], check: Callable[[int], None]
+        self,
+        images: Sequence[Image],
+        check: Callable[[int], None],
+        is_cancelled: Callable[[], bool],
     ) -> list[tuple[list[int] | Embedded, ...]]:
         """What each image becomes in a prompt; first, `check` is told how many tokens they are in all."""
 
@@ -104,11 +107,12 @@ class Preparation:
         )
         self._constraints = Constraints(model)
 
-    def of(self, turn: ModelTurn) -> object:
+    def of(self, turn: ModelTurn, is_cancelled: Callable[[], bool] = lambda: False) -> object:
         """The turn prepared, or the result of one that lets nothing be written: Tokenized, text, or None.
-        Raises InvalidRequest, ContextLengthExceeded."""
+        While images are seen, it is asked whether to stop. Raises InvalidRequest, ContextLengthExceeded,
+        ShuttingDown."""
         if isinstance(turn, ChatTurn):
-            return self._chat(turn)
+            return self._chat(turn, is_cancelled)
         if isinstance(turn, CompletionTurn):
             return self._completion(turn)
         if isinstance(turn, TokenizeTurn):
@@ -118,13 +122,13 @@ class Preparation:
         assert isinstance(turn, LoadTurn)
         return None
 
-    def _chat(self, turn: ChatTurn) -> Prepared:
+    def _chat(self, turn: ChatTurn, is_cancelled: Callable[[], bool]) -> Prepared:
         self._check_length(turn.num_chars, "messages")
         if (num_messages := len(turn.messages)) >= self._model.num_context_tokens:  # a token each
             raise ContextLengthExceeded(num_messages, self._model.num_context_tokens, is_least=True)
         prompt = self._template.prompt(turn)
         parts = self._parts_of(prompt, len(turn.images))
-        tokens, images = self._joined(parts, self._seen(turn, parts))
+        tokens, images = self._joined(parts, self._seen(turn, parts, is_cancelled))
         marks = self._marks_of(prompt)
         grammar = answer_grammar(
             turn.grammar, turn.tools, prompt.tool_format, prompt.thinking, prompt.is_thinking, marks
@@ -190,7 +194,7 @@ class Preparation:
         return parts
 
     def _seen(
-        self, turn: ChatTurn, parts: list[list[int] | None]
+        self, turn: ChatTurn, parts: list[list[int] | None], is_cancelled: Callable[[], bool]
     ) -> list[tuple[list[int] | Embedded, ...]]:
         """What the turn's images become. Raises ContextLengthExceeded before any is encoded."""
         num_text_tokens = _num_tokens(parts)
@@ -203,7 +207,7 @@ class Preparation:
             check(0)
             return []
         assert self._model.vision  # else the request was refused
-        return self._model.vision.seen(turn.images, check)
+        return self._model.vision.seen(turn.images, check, is_cancelled)
 
     def _joined(
         self, parts: list[list[int] | None], seen: list[tuple[list[int] | Embedded, ...]]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from engine_room.catalogue import ChatFile
+from engine_room.chat.memory import Memory
 from engine_room.chat.turn import ModelTurn
 from engine_room.jobs import Engine, Serve
 
@@ -27,10 +28,10 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A model in memory: what serves its turns, and the bytes it takes."""
+    """A model in memory: what serves its turns, and how much it takes."""
 
     serve: Serve[ModelTurn]
-    memory_bytes: int
+    memory: Memory
 
 
 # Loads a model, on the thread that is to own it; the second argument is asked meanwhile whether to stop.
@@ -43,7 +44,7 @@ class Resident:
     """A model in memory, or on the way there. Times are those of time.perf_counter()."""
 
     file: ChatFile
-    memory_bytes: int
+    memory: Memory
     keep_alive_s: float
     is_preloaded: bool  # wanted, though nobody waits for it
     started_at: float = field(default_factory=time.perf_counter)

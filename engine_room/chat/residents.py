@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable
 
 from engine_room.catalogue import ChatFile
+from engine_room.chat.memory import Memory
 from engine_room.chat.resident import Load, Patience, Resident
 from engine_room.chat.turn import ModelTurn
 from engine_room.errors import (
@@ -53,19 +54,19 @@ class Residents:
     def __init__(
         self,
         load: Load,
-        need_of: Callable[[ChatFile], int],
+        need_of: Callable[[ChatFile], Memory],
         default: Callable[[], ChatFile],
-        budget_bytes: int,
+        budget: Callable[[], Memory],
         keep_alive_s: float,
         max_queued: int,
         patience: Patience | None = None,
     ) -> None:
-        """`need_of` tells the bytes that a model will take; together they take `budget_bytes` at most, but
-        that a single one may take more. `default` names the one to begin with."""
+        """`need_of` tells the memory that a model will take; together they take at most what `budget` says
+        when it is asked, once, but that a single one may take more. `default` names the one to begin with."""
         self._load = load
         self._need_of = need_of
         self._default = default
-        self._budget_bytes = budget_bytes
+        self._ask_budget, self._budget = budget, Memory()
         self._keep_alive_s = keep_alive_s
         self._max_queued = max_queued
         self._patience = patience or Patience()
@@ -106,12 +107,6 @@ class Residents:
 
     def open(self) -> None:
         """Start the thread, and load the default model; returns at once."""
-        with self._changed:
-            try:
-                self._begin(self._default(), is_preloaded=True)
-            except Unavailable as error:  # others may answer all the same
-                self._status = Status("unavailable", error.reason, error.mend)
-                log.error("chat is unavailable: %s", error.message)
         self._thread.start()
 
     def submit(self, turn: ModelTurn, deliver: Deliver) -> Job[ModelTurn]:
@@ -195,6 +190,11 @@ class Residents:
     # ------------------------------------------------------------ deciding, on its own thread
 
     def _run(self) -> None:
+        budget = self._ask_budget()
+        with self._changed:
+            self._budget = budget
+            if not self._is_closing:
+                self._begin_default()
         while True:
             with self._changed:
                 while not (gone := self._arranged()) and not self._is_over:
@@ -206,6 +206,13 @@ class Residents:
                 self._residents.remove(gone)
                 self._changed.notify_all()
             log.info("chat model %s unloaded", gone.file.id)
+
+    def _begin_default(self) -> None:
+        try:
+            self._begin(self._default(), is_preloaded=True)
+        except Unavailable as error:  # others may answer all the same
+            self._status = Status("unavailable", error.reason, error.mend)
+            log.error("chat is unavailable: %s", error.message)
 
     def _arranged(self) -> Resident | None:
         """`_arrange`, whatever happens: nobody waits for ever."""
@@ -256,24 +263,28 @@ class Residents:
 
     def _in_the_way_of(self, file: ChatFile) -> list[Resident]:
         """Those that have to go for a model: the earlier self of it, and as many of the others as take the
-        room it needs, those that leave anyway first, then the one longest not used."""
+        room it needs where it needs it, those that leave anyway first, then the one longest not used."""
         in_its_way = [each for each in self._residents if each.file.id == file.id]
         others = [each for each in self._residents if each not in in_its_way]
         others.sort(key=lambda each: (not each.is_leaving, not each.engine.is_idle, each.used_at))
-        taken = self._need_of(file) + sum(each.memory_bytes for each in others)
-        while others and taken > self._budget_bytes:
-            in_its_way.append(others.pop(0))
-            taken -= in_its_way[-1].memory_bytes
+        wanted = self._need_of(file)
+        taken = sum((each.memory for each in others), wanted)
+        for each in others:
+            if self._budget.is_short_of(wanted, taken, each.memory):
+                in_its_way.append(each)
+                taken -= each.memory
         return in_its_way
 
     def _begin(self, file: ChatFile, is_preloaded: bool = False) -> None:
-        memory_bytes = self._need_of(file)
-        if memory_bytes > self._budget_bytes:
+        memory = self._need_of(file)
+        if not self._budget.holds(memory):
             log.warning(
-                "chat model %s takes %.1f GB of memory, of %.1f GB that there is for chat models",
-                *(file.id, memory_bytes / 1e9, self._budget_bytes / 1e9),
+                "chat model %s takes %s; for chat models there are %s",
+                file.id,
+                memory,
+                self._budget,
             )
-        resident = Resident(file, memory_bytes, self._keep_alive_s, is_preloaded)
+        resident = Resident(file, memory, self._keep_alive_s, is_preloaded)
         resident.engine = Engine(
             self.name,
             lambda: self._loaded(resident),
@@ -333,7 +344,7 @@ class Residents:
             return refusing(self._failed(resident, what))
         with self._changed:
             resident.loaded_at = resident.used_at = time.perf_counter()
-            resident.memory_bytes = loaded.memory_bytes
+            resident.memory = loaded.memory
             self._tell(resident, Status("ready"))
             self._changed.notify_all()
         return loaded.serve

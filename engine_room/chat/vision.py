@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from engine_room.chat.embedded import Embedded, ids_of
 from engine_room.chat.images import Image, check_shape, pixels
 from engine_room.chat.options import ModelOptions
-from engine_room.errors import InvalidImage, Unavailable
+from engine_room.cores import Cores
+from engine_room.errors import InvalidImage, ShuttingDown, Unavailable
 from engine_room.llama_library import batch_of, forget_reasons, reason
 
 log = logging.getLogger(__name__)
@@ -30,26 +31,49 @@ log = logging.getLogger(__name__)
 Seen = tuple[list[int] | Embedded, ...]
 # An image is about 1 to 20 MB of vectors.
 MAX_KEPT_BYTES = 256_000_000
+# So many steps of an encoder's few hundred are computed between two looks at whether anybody still waits.
+STEPS_BETWEEN_LOOKS = 16
+
+
+def _never() -> bool:
+    return False
 
 
 class Vision:
     """Sees for one llama_model. Any thread may use it; one image is seen at a time."""
 
     def __init__(
-        self, path: Path, model: Any, options: ModelOptions, max_batch_tokens: int
+        self,
+        path: Path,
+        model: Any,
+        options: ModelOptions,
+        max_batch_tokens: int,
+        cores: Cores | None = None,
     ) -> None:
         self._path = path
         self._model = model
         self._options = options
         self._max_batch_tokens = max_batch_tokens
         self._context: Any = None
+        self._cores = cores or Cores()
         self._lock = threading.Lock()
+        self._is_cancelled: Callable[[], bool] = _never
+        self._num_steps = 0
+        self._watch = llama_cpp.ggml_backend_sched_eval_callback(self._goes_on)
         self._kept: OrderedDict[bytes, Seen] = OrderedDict()
 
-    def seen(self, images: Sequence[Image], check: Callable[[int], None]) -> list[Seen]:
+    def seen(
+        self,
+        images: Sequence[Image],
+        check: Callable[[int], None],
+        is_cancelled: Callable[[], bool] = _never,
+    ) -> list[Seen]:
         """What each image becomes; before any is encoded, `check` is told how many tokens they are in all.
-        Raises what it raises, InvalidImage, Unavailable."""
+        Meanwhile `is_cancelled` is asked whether to stop. Raises what `check` raises, InvalidImage,
+        Unavailable; ShuttingDown when it was stopped."""
         with self._lock, ExitStack() as cut:
+            self._is_cancelled = is_cancelled
+            self._stop_if_cancelled()
             self._load()
             known = [self._remembered(image) or self._cut(image, cut) for image in images]
             check(sum(map(num_tokens, known)))
@@ -77,6 +101,7 @@ class Vision:
         params.n_threads = self._options.num_threads
         params.use_gpu = self._options.num_gpu_layers != 0
         params.print_timings = params.warmup = False
+        params.cb_eval = self._watch
         forget_reasons()
         context = mtmd_cpp.mtmd_init_from_file(str(self._path).encode(), self._model, params)
         if not context:
@@ -117,8 +142,13 @@ class Vision:
                 "read at once.",
                 image.place,
             )
+        self._stop_if_cancelled()
         forget_reasons()
-        if mtmd_cpp.mtmd_encode_chunk(self._context, chunk) != 0:
+        # The library fixes how many threads it takes; so the others give way.
+        with self._cores.working(f"images {self._path.name}", self._num_threads):
+            code = mtmd_cpp.mtmd_encode_chunk(self._context, chunk)
+        self._stop_if_cancelled()  # then it is half done, which the library does not say
+        if code != 0:
             raise self._unavailable(reason())
         output = mtmd_cpp.mtmd_get_output_embd(self._context)
         width = llama_cpp.llama_model_n_embd_inp(self._model)
@@ -128,6 +158,23 @@ class Vision:
             _grid_of(chunk, count) if mtmd_cpp.mtmd_decode_use_mrope(self._context) else None,
             sees_ahead,
         )
+
+    def _goes_on(self, _step: Any, is_before: bool, _user_data: Any) -> bool:
+        """Before a step: whether to be asked again after it; after it: whether to go on."""
+        if not is_before:
+            return not self._is_cancelled()
+        self._num_steps += 1
+        return self._num_steps % STEPS_BETWEEN_LOOKS == 0
+
+    @property
+    def _num_threads(self) -> int:
+        """Those that compute; with a GPU one, which waits for it."""
+        is_on_gpu = self._options.num_gpu_layers != 0 and llama_cpp.llama_supports_gpu_offload()
+        return 1 if is_on_gpu else self._options.num_threads
+
+    def _stop_if_cancelled(self) -> None:
+        if self._is_cancelled():
+            raise ShuttingDown
 
     def close(self) -> None:
         """Free the memory; nothing is to be seen any more."""

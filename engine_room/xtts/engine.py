@@ -19,15 +19,22 @@ import psutil
 
 from engine_room.cores import Cores
 from engine_room.errors import ApiError, InternalError, ShuttingDown, Unavailable
-from engine_room.jobs import Done, Engine, Failed, Inbox, Job, Serve, Status
+from engine_room.jobs import Done, Engine, Failed, Inbox, Job, MemoryTurn, Serve, Status
 from engine_room.metrics import Metrics, Remedy
 from engine_room.settings import Settings
 from engine_room.xtts.folder import XttsFolder, default_folder
-from engine_room.xtts.gpt import MAX_BATCH_POSITIONS, Floats, Span
+from engine_room.xtts.gpt import Floats, Span
 from engine_room.xtts.guard import Fault, is_one_breath, mended, tail_begin
 from engine_room.xtts.languages import language_of
 from engine_room.xtts.model import NUM_VOCODERS, XttsModel
-from engine_room.xtts.narration import MAX_LATENTS, Narration, Sentence, Speaking, enough_after
+from engine_room.xtts.narration import (
+    MAX_LATENTS,
+    Narration,
+    Sentence,
+    Speaking,
+    batches,
+    enough_after,
+)
 from engine_room.xtts.pace import expected, max_audio_tokens
 from engine_room.xtts.places import Places
 from engine_room.xtts.readiness import cloning_status
@@ -39,6 +46,7 @@ from engine_room.xtts.vocoder import VocoderStream
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+Asked = XttsTurn | MemoryTurn[XttsFolder]
 PART = "cloning"
 NOT_LOADED = Unavailable("The XTTS model could not be loaded.", "See the log.")
 MAX_OPEN = 64  # requests that take turns; the others wait in the inbox
@@ -46,10 +54,10 @@ MAX_OPEN = 64  # requests that take turns; the others wait in the inbox
 
 def cloning_engine(
     settings: Settings, cores: Cores | None = None, metrics: Metrics | None = None
-) -> Engine[XttsTurn]:
+) -> Engine[Asked]:
     """The engine, not yet open. It is ready without a model: that is loaded at the first turn."""
 
-    def load() -> Serve[XttsTurn]:
+    def load() -> Serve[Asked]:
         cloning = Cloning(settings, cores, partial(setattr, engine, "status"), metrics, in_memory)
         if settings.xtts_at_start and cloning_status(settings).state == "ready":
             cloning.use(default_folder(settings.models_dir))
@@ -74,12 +82,11 @@ class Cloning:
         self._settings = settings
         self._report = report
         self._in_memory = set() if in_memory is None else in_memory
-        self._cores = cores or Cores()
-        self._metrics = metrics or Metrics()
+        self._cores, self._metrics = cores or Cores(), metrics or Metrics()
         self._metrics.expect_faults(fault.name for fault in Fault)
         self._model: XttsModel | None = None
-        self._inbox: Inbox[XttsTurn]
-        self._jobs: deque[Job[XttsTurn]] = deque()
+        self._inbox: Inbox[Any]
+        self._jobs: deque[Job[Any]] = deque()
         self._preparing: list[tuple[Job[XttsTurn], Future[Narration]]] = []
         # Those that have begun; whose turn it is to begin a sentence is first.
         self._narrations: deque[Narration] = deque()
@@ -102,6 +109,7 @@ class Cloning:
         self._metrics.loaded("voice_cloning")
         self._model = model
         self._in_memory.add(folder.id)
+        self._last_work = time.monotonic()
         self._places = Places(model.gpt, model.num_voice_ids, self._decoded)
         return model
 
@@ -117,7 +125,7 @@ class Cloning:
         self._model = None
         self._in_memory.clear()
 
-    def serve(self, inbox: Inbox[XttsTurn]) -> None:
+    def serve(self, inbox: Inbox[Asked]) -> None:
         """Answer what comes into the inbox until it is closed."""
         self._inbox = inbox
         while not (inbox.closed and self._is_idle and not self._preparing):
@@ -154,8 +162,9 @@ class Cloning:
         """False while the first job waits for others that are spoken by another model."""
         if not self._jobs:
             return False
-        is_busy = self._narrations or self._preparing
-        return not is_busy or self._jobs[0].turn.folder == self._loaded.folder
+        is_busy, turn = self._narrations or self._preparing, self._jobs[0].turn
+        beside = turn.beside if isinstance(turn, MemoryTurn) else turn.folder
+        return not is_busy or beside == self._loaded.folder
 
     @property
     def _futures(self) -> list[Future[Any]]:
@@ -173,7 +182,7 @@ class Cloning:
         self._admit()
         self._collect_sounds()
         self._begin_sentences()
-        for batch in self._batches():
+        for batch in batches(self._narrations):
             self._decode(batch)
             self._last_work = time.monotonic()
 
@@ -198,7 +207,9 @@ class Cloning:
         """Prepare the jobs for the model in memory; the first for another one waits for all others."""
         while self._may_admit:
             job = self._jobs.popleft()
-            if model := self._tried(job, partial(self.use, job.turn.folder)):
+            if isinstance(job.turn, MemoryTurn):
+                self._tried(job, partial(self._keep, job))
+            elif model := self._tried(job, partial(self.use, job.turn.folder)):
                 future = self._preparer.submit(self._prepared, job, model)
                 self._preparing.append((job, future))
                 future.add_done_callback(lambda _: self._inbox.wake())
@@ -206,6 +217,13 @@ class Cloning:
             self._preparing.remove((job, future))
             if narration := self._tried(job, future.result):
                 self._narrations.append(narration)
+
+    def _keep(self, job: Job[MemoryTurn[XttsFolder]]) -> None:
+        if job.turn.is_to_stay:
+            self.use(job.turn.model)
+        elif self._model and self._model.folder == job.turn.model:
+            self._unload()
+        self._inbox.end(job, Done())
 
     def _tried(self, job: Job[XttsTurn], deed: Callable[[], T]) -> T | None:
         """What a deed for a job gives; None when it fails, and the job with it."""
@@ -274,21 +292,6 @@ class Cloning:
         with self._cores.working(PART, max_threads):
             return self._loaded.gpt.decode(spans, self._cores.share(PART))
 
-    def _batches(self) -> list[list[tuple[Narration, Speaking]]]:
-        """Those who speak, and of those who begin as many as have room, in one batch; those with a seed in
-        one each, for the last bits of a hidden state depend on what else is in the batch."""
-        speaking = [(n, n.speaking) for n in self._narrations if n.speaking and n.is_speaking]
-        speaking.sort(key=lambda each: each[1].utterance.num_pending)
-        alone = [[each] for each in speaking if each[0].is_seeded]
-        together: list[tuple[Narration, Speaking]] = []
-        room = MAX_BATCH_POSITIONS
-        for each in speaking:
-            if not each[0].is_seeded:
-                room -= each[1].utterance.num_pending
-                if room >= 0:  # as it is for the first, for a prompt is shorter than a batch
-                    together.append(each)
-        return [*alone, together] if together else alone
-
     # ------------------------------------------------------------ out
 
     def _make_sound(self, narration: Narration, speaking: Speaking) -> None:
@@ -355,17 +358,14 @@ class Cloning:
         self._metrics.spoke("voice_cloning", len(speaking.sentence.text), len(sound) / rate_hz)
         narration.end_sentence(sound)
         if not narration.has_more:
-            self._finish(narration)
+            self._narrations.remove(narration)
+            self._inbox.end(narration.job, Done())
 
     def _note(self, narration: Narration, fault: Fault, remedy: Remedy) -> None:
         level = logging.INFO if remedy == "said again" else logging.WARNING
         voice = narration.job.turn.voice.id
         log.log(level, "a sentence in the voice %s %s: %s", voice, fault.value, remedy)
         self._metrics.found_fault(fault.name, remedy)
-
-    def _finish(self, narration: Narration) -> None:
-        self._narrations.remove(narration)
-        self._inbox.end(narration.job, Done())
 
     def _release(self, speaking: Speaking) -> None:
         """Give the place in the GPT back; once more does no harm."""

@@ -3,7 +3,7 @@
 import hashlib
 import secrets
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
@@ -12,7 +12,7 @@ import numpy as np
 from engine_room.encoding import Sound
 from engine_room.jobs import Job
 from engine_room.spoken import SpokenBlock
-from engine_room.xtts.gpt import Conditioning, Floats
+from engine_room.xtts.gpt import MAX_BATCH_POSITIONS, Conditioning, Floats
 from engine_room.xtts.guard import Fault, length_fault
 from engine_room.xtts.pace import TOKEN_S, Expected
 from engine_room.xtts.turn import XttsTurn
@@ -179,3 +179,19 @@ def ramped(sound: Floats, rate_hz: int) -> Floats:
     sound = sound.copy()
     sound[:num_samples] *= np.linspace(0, 1, num_samples, dtype=np.float32)
     return sound
+
+
+def batches(narrations: Iterable[Narration]) -> list[list[tuple[Narration, Speaking]]]:
+    """Those who speak, and of those who begin as many as have room, in one batch; those with a seed in
+    one each, for the last bits of a hidden state depend on what else is in the batch."""
+    speaking = [(n, n.speaking) for n in narrations if n.speaking and n.is_speaking]
+    speaking.sort(key=lambda each: each[1].utterance.num_pending)
+    alone = [[each] for each in speaking if each[0].is_seeded]
+    together: list[tuple[Narration, Speaking]] = []
+    room = MAX_BATCH_POSITIONS
+    for each in speaking:
+        if not each[0].is_seeded:
+            room -= each[1].utterance.num_pending
+            if room >= 0:  # as it is for the first, for a prompt is shorter than a batch
+                together.append(each)
+    return [*alone, together] if together else alone

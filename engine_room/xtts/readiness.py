@@ -10,6 +10,7 @@ from engine_room.settings import Settings
 from engine_room.xtts.folder import (
     CHECKPOINTS,
     CONFIG,
+    NAME,
     SPEAKERS,
     VOCABULARY,
     XttsFolder,
@@ -19,6 +20,7 @@ from engine_room.xtts.licence import COMMAND, SETTING
 
 # OpenAI's name for better speech: studio speakers where there is an XTTS model, else the fast voices.
 HIGH_QUALITY = "tts-1-hd"
+LICENCE = "Coqui Public Model License, non-commercial use only"
 FILES = f"{CONFIG}, {CHECKPOINTS[0]}, {VOCABULARY} and {SPEAKERS}"
 
 
@@ -47,8 +49,7 @@ def cloning_status(settings: Settings, folder: XttsFolder | None = None) -> Stat
     if not settings.accept_xtts_license:
         return Status(
             "unavailable",
-            "XTTS is under the Coqui Public Model License (non-commercial use only), and nobody has said "
-            "that they agree to it.",
+            f"XTTS is under the {LICENCE}, and nobody has said that they agree to it.",
             f"Read and answer it with: {COMMAND} (or start with --accept-xtts-license, or set "
             f"{SETTING}=true).",
         )
@@ -66,7 +67,17 @@ def standard_folder(model: str, settings: Settings) -> XttsFolder | None:
 
 
 def check_ready(settings: Settings, folder: XttsFolder, voice: str) -> None:
-    """Raise Unavailable unless a voice could speak by the model in this folder."""
+    """Raise Unavailable unless a voice could speak by the model in this folder, with the model's name if it
+    may be fetched on use: whose licence nobody has agreed to, is not."""
     status = cloning_status(settings, folder)
-    if status.state != "ready":
-        raise Unavailable(f"The voice {voice!r} cannot speak: {status.reason}", status.mend)
+    if status.state == "ready":
+        return
+    mend, offer = status.mend, ""
+    is_offered = folder.id == NAME and not folder.path.exists() and importlib.util.find_spec("TTS")
+    if is_offered and settings.fetch_models == "on_use":
+        offer = NAME if settings.accept_xtts_license else ""
+        mend = (
+            f"It is fetched on use when its licence is agreed to ({LICENCE}): read and answer it with: "
+            f"{COMMAND} (or set {SETTING}=true), and start the server again."
+        )
+    raise Unavailable(f"The voice {voice!r} cannot speak: {status.reason}", mend, offer)

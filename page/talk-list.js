@@ -1,0 +1,106 @@
+// The list of conversations beside the Talk tab.
+
+import { conversation, exported, heads, imported, keep, remove } from "./store.js";
+import { busy, download, el, icon, iconButton, say } from "./ui.js";
+
+/** The list. `onopen(id)` when one is chosen, `onnew()` for a fresh one, `onremoved(id)` when one is gone. */
+export class ConversationList {
+  #shown = null;
+
+  constructor({ onopen, onnew, onremoved, onrenamed }) {
+    Object.assign(this, { onopen, onnew, onremoved, onrenamed });
+    this.items = el("ul", {});
+    const file = el("input", { type: "file", class: "unseen", accept: ".json,application/json", "aria-label": "File of conversations", tabindex: "-1" });
+    file.addEventListener("change", () => this.#import(file));
+    this.element = el(
+      "nav", { class: "talk-list", "aria-label": "Conversations" },
+      el("button", { class: "button is-new", type: "button", onclick: () => this.onnew() }, icon("plus"), "New conversation"),
+      this.items,
+      el("div", { class: "row talk-list-foot" },
+        file,
+        el("button", { class: "button is-small", type: "button", onclick: () => file.click() }, icon("upload"), "Import"),
+        el("button", { class: "button is-small", type: "button", onclick: (event) => busy(event.currentTarget, exportAll) }, icon("download"), "Export")),
+    );
+  }
+
+  /** Read the list anew; `id` is the conversation that is open. */
+  async refresh(id = this.#shown) {
+    this.#shown = id;
+    const all = await heads();
+    const items = all.map((head) => this.#item(head));
+    this.items.replaceChildren(...(items.length ? items : [el("li", { class: "hint" }, "Your conversations stay in this browser.")]));
+  }
+
+  #item({ id, title }) {
+    const name = title || "Without a name";
+    const isShown = id === this.#shown;
+    const open = el(
+      "button", { class: "talk-list-name", type: "button", dir: "auto", "aria-current": isShown ? "true" : null, onclick: () => this.onopen(id) }, name,
+    );
+    const tools = [
+      iconButton("edit", `Rename: ${name}`, () => this.#rename(id, item)),
+      iconButton("download", `Export: ${name}`, () => exportOne(id, name)),
+      iconButton("trash", `Delete: ${name}`, (event) => busy(event.currentTarget, () => this.#remove(id))),
+    ];
+    for (const tool of tools) tool.classList.add("is-small");
+    const item = el("li", { class: isShown ? "is-shown" : null }, open, el("span", { class: "talk-list-tools" }, tools));
+    return item;
+  }
+
+  async #rename(id, item) {
+    const kept = await conversation(id);
+    if (!kept || item.querySelector("input")) return;
+    const field = el("input", { value: kept.title, "aria-label": "Name of the conversation", maxlength: 200, dir: "auto" });
+    const done = async (isWanted) => {
+      field.onblur = null;
+      if (isWanted && field.value.trim() && field.value !== kept.title) {
+        kept.title = field.value.trim();
+        await keep(kept);
+        this.onrenamed(kept);
+      }
+      await this.refresh();
+    };
+    field.addEventListener("keydown", ({ key }) => {
+      if (key === "Enter") done(true);
+      if (key === "Escape") done(false);
+    });
+    field.onblur = () => done(true);
+    item.replaceChildren(field);
+    field.select();
+  }
+
+  async #remove(id) {
+    const kept = await conversation(id);
+    await remove(id);
+    this.onremoved(id);
+    await this.refresh();
+    const undo = async () => {
+      await keep(kept);
+      await this.refresh();
+    };
+    say("The conversation is deleted.", { action: kept && { label: "Undo", run: undo }, seconds: 15 });
+  }
+
+  async #import(file) {
+    const [chosen] = file.files;
+    file.value = "";
+    if (!chosen) return;
+    try {
+      const number = await imported(await chosen.text());
+      say(number === 1 ? "One conversation was imported." : `${number} conversations were imported.`);
+    } catch (error) {
+      say(error.message, { isProblem: true });
+    }
+    await this.refresh();
+  }
+}
+
+async function exportAll() {
+  download(await exported(), "conversations.json");
+}
+
+async function exportOne(id, name) {
+  // Signs that some system has no file names with.
+  const plain = name.replace(/[^\p{L}\p{N} _-]/gu, "").trim().slice(0, 60) || "conversation";
+  download(await exported(id), `${plain}.json`);
+}
