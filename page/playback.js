@@ -69,12 +69,14 @@ export class Playback {
     this.blob = blob;
     try {
       if (blob.size > MAX_DRAWN_BYTES) throw new Error("It is too large to be drawn.");
-      this.samples = await decoded(blob);
-      this.waveform.show(this.samples, RATE_HZ);
+      const samples = await decoded(blob);
+      if (this.blob !== blob) return true; // another one came meanwhile
+      this.samples = samples;
+      this.waveform.show(samples, RATE_HZ);
     } catch {
       // The server reads more formats than browsers do: it is not refused for that.
     }
-    if (this.blob !== blob) return true; // another one came meanwhile
+    if (this.blob !== blob) return true;
     if (this.#url) URL.revokeObjectURL(this.#url);
     const isBare = blob.type.startsWith("audio/pcm");
     this.#url = URL.createObjectURL(isBare ? wavOf(this.samples, RATE_HZ) : blob);

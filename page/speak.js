@@ -75,11 +75,18 @@ class Speak {
   }
 
   async shown() {
-    await this.#fillVoices().catch((error) => problem(error, this.wrong));
+    this.wrong.replaceChildren();
+    await this.#fillVoices().catch((error) => this.#offerAgain(error));
     await this.kept.refresh();
     const id = decodeURIComponent(location.hash.split("/")[1] ?? "");
     if (id && location.hash !== this.opened) await this.kept.listen(id);
     this.opened = location.hash;
+  }
+
+  #offerAgain(error) {
+    problem(error, this.wrong);
+    const again = el("button", { type: "button", class: "button is-small", onclick: () => busy(again, () => this.shown()) }, "Try again");
+    this.wrong.append(again);
   }
 
   async #fillVoices() {
@@ -138,7 +145,7 @@ class Speak {
       await this.playback.load(wavOf(samples, rateHz));
       this.kept.refresh();
     } catch (error) {
-      if (error.name === "AbortError") this.result.hidden = true;
+      if (this.#said === body) this.result.hidden = true; // unless it shows another one by now
       problem(error, this.wrong);
     } finally {
       this.#abort = null;
@@ -153,13 +160,13 @@ class Speak {
   #show(title, said) {
     this.#said = said;
     this.title.textContent = title.length > 80 ? `${title.slice(0, 80).trim()}…` : title;
+    this.saver.hidden = !said;
     this.result.hidden = false;
   }
 
   /** Play one of the earlier ones. */
   async #listen(file, blob) {
     this.#show(file.words || "Speech", null);
-    this.saver.hidden = true;
     await this.playback.load(blob);
     this.result.scrollIntoView({ block: "nearest" });
     await this.playback.play();

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.browser import SIZES, Complaints, screenshot, serious_findings
-from tests.conftest import Server
+from tests.conftest import Server, running_server
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -151,6 +151,39 @@ def test_without_a_server_it_says_so_and_goes_on_when_there_is_one(
     expect(speak.get_by_role("alert")).to_contain_text("Is it running?")
     page.unroute("**/v1/audio/speech")
     say(speak, "Here again.")
+
+
+def test_a_server_that_goes_away_in_the_middle_is_said(
+    open_page: Callable[..., "Page"], tmp_path: Path, complaints: Complaints
+) -> None:
+    from playwright.sync_api import expect
+
+    complaints.expected = ["ERR_"]
+    with running_server(tmp_path) as dying:
+        page = open_page("/#speak", url=dying.url)
+        speak = page.locator("section#speak")
+        expect(speak.get_by_label("Voice", exact=True)).to_have_value("alloy")
+        speak.get_by_label("Text").fill("This goes on and on, and nobody hears its end. " * 60)
+        speak.get_by_role("button", name="Speak", exact=True).click()
+        expect(speak.get_by_role("button", name="Stop: the speech")).to_be_visible()
+        dying.process.kill()
+        dying.process.wait()
+        expect(speak.get_by_role("alert").first).to_contain_text("The server went away")
+        speak.get_by_role("button", name="Speak", exact=True).click()
+        expect(speak.get_by_role("alert").first).to_contain_text("Is it running?")
+
+
+def test_an_earlier_one_takes_the_place_of_what_is_spoken(speak: "Locator") -> None:
+    from playwright.sync_api import expect
+
+    say(speak, "First of all.")
+    speak.get_by_label("Text").fill("This goes on and on, and nobody hears its end. " * 60)
+    speak.get_by_role("button", name="Speak", exact=True).click()
+    expect(speak.get_by_role("button", name="Stop: the speech")).to_be_visible()
+    speak.get_by_role("button", name="Listen to: first of all").first.click()
+    expect(speak.get_by_role("heading", name="first of all")).to_be_visible()
+    expect(speak.get_by_role("button", name="Speak", exact=True)).to_be_visible()
+    expect(speak.get_by_role("slider", name="Place in: the speech")).to_be_visible()
 
 
 @pytest.mark.parametrize("size", SIZES)

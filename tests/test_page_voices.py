@@ -132,6 +132,22 @@ def test_without_an_xtts_model_the_page_says_what_mends_it_and_plays_the_recordi
     expect(card.locator(".problem")).to_have_count(0)
 
 
+def test_speak_says_what_a_cloned_voice_lacks_in_the_servers_words(
+    voices: "Locator", clip: Path, complaints: Complaints
+) -> None:
+    from playwright.sync_api import expect
+
+    complaints.expected = ["503"]
+    made(voices, clip)
+    page = voices.page
+    page.locator("#tab-speak").click()
+    speak = page.locator("section#speak")
+    speak.get_by_label("Voice", exact=True).select_option("Grandma")
+    speak.get_by_role("button", name="Speak", exact=True).click()
+    expect(speak.get_by_role("alert")).to_contain_text("'Grandma' cannot speak")
+    expect(speak.get_by_role("alert")).to_contain_text("models download xtts_v2")
+
+
 def test_a_voice_is_recorded_in_the_browser(voices: "Locator", http: httpx.Client) -> None:
     from playwright.sync_api import expect
 
