@@ -1,5 +1,6 @@
 """Voices: every one is played; a new one is made of a recording, listened to, and deleted with a way back."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from engine_room.xtts.folder import XttsFolder
 from tests.browser import SIZES, Complaints, screenshot, serious_findings
 from tests.conftest import Server, running_server
 
@@ -146,6 +148,28 @@ def test_speak_says_what_a_cloned_voice_lacks_in_the_servers_words(
     speak.get_by_role("button", name="Speak", exact=True).click()
     expect(speak.get_by_role("alert")).to_contain_text("'Grandma' cannot speak")
     expect(speak.get_by_role("alert")).to_contain_text("models download xtts_v2")
+
+
+def test_with_an_xtts_model_a_cloned_voice_speaks(
+    open_page: Callable[..., "Page"], xtts_folder: XttsFolder, clip: Path, tmp_path: Path
+) -> None:
+    from playwright.sync_api import expect
+
+    shutil.copytree(xtts_folder.path, tmp_path / "models" / "xtts_v2")
+    with running_server(tmp_path, "--accept-xtts-license") as cloning:
+        page = open_page("/#voices", url=cloning.url)
+        voices = page.locator("section#voices")
+        expect(voices.get_by_role("region", name="Studio voices")).to_be_visible()
+        voices.get_by_text("Make a voice of your own").click()
+        made(voices, clip)
+        expect(voices.locator(".note")).to_have_count(0)
+        page.locator("#tab-speak").click()
+        speak = page.locator("section#speak")
+        speak.get_by_label("Voice", exact=True).select_option("Grandma")
+        speak.get_by_label("Text").fill("Hello.")
+        speak.get_by_role("button", name="Speak", exact=True).click()
+        played = speak.get_by_role("button", name="Play: the speech")
+        expect(played).to_be_visible(timeout=60_000)
 
 
 def test_a_voice_is_recorded_in_the_browser(voices: "Locator", http: httpx.Client) -> None:
