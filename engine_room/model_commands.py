@@ -17,7 +17,14 @@ from tqdm import tqdm
 from engine_room import memory_fit
 from engine_room.catalogue import Catalogue
 from engine_room.cores import num_usable_cores
-from engine_room.errors import ApiError, InvalidRequest, ModelExists, ModelNotFound
+from engine_room.errors import (
+    ApiError,
+    InvalidRequest,
+    ModelExists,
+    ModelNotFound,
+    Unavailable,
+    WrongModel,
+)
 from engine_room.fetch_plan import Plan, plan_for
 from engine_room.fetching import Fetcher, Progress
 from engine_room.gguf import unquantised
@@ -189,18 +196,22 @@ class ModelCommands:
         from engine_room.chat.optimizing import Optimizer, types_for  # late: it loads llama.cpp
 
         model = by_name(options.name, self._here())
-        if model is None or model.kind != "chat":
-            chat = [each.id for each in self._here() if each.kind == "chat"]
-            raise ModelNotFound(options.name, chat)
+        if model is None:
+            raise ModelNotFound(options.name, [e.id for e in self._here() if e.kind == "chat"])
+        if model.kind != "chat":
+            raise WrongModel(
+                model.id, f"is a {model.kind} model", "Only chat models are optimised."
+            )
         source, threads = model.paths[0], self._settings.chat_threads or num_usable_cores()
         types = (options.type.upper(),) if options.type else types_for(model.size_bytes)
-        name = unquantised(source)
-        with Optimizer(source, name, self._settings.models_dir, threads) as optimizer:
+        making = Optimizer(source, unquantised(source), self._settings.models_dir, threads)
+        missing = making.missing(types)
+        with making as optimizer:
             print(
                 f"{model.id}, {_size(model.size_bytes)}: perplexity {optimizer.perplexity_before:.2f}"
             )
             tried = []
-            for type_ in types:
+            for type_ in missing:
                 result = optimizer.attempt(type_, _written)
                 tried.append(result)
                 print(_told(result), flush=True)
@@ -217,7 +228,11 @@ class ModelCommands:
 
     def _offer_as_default(self, before: str, id_: str, yes: bool) -> int:
         """Where a model answers by default, ask whether one made of it is to."""
-        if self._catalogue.chat("").id != before:
+        try:
+            is_default = self._catalogue.chat("").id == before
+        except Unavailable:  # none does
+            return 0
+        if not is_default:
             return 0
         if _agrees(f"Have it answer by default instead of {before}?", yes):
             self._keep_choice("CHAT_MODEL", id_)
