@@ -288,6 +288,8 @@ class Catalogue:
         for model in self.everything():
             if model.id.lower() == name.lower():
                 return model
+        if name.lower() in EMBEDDING_NAMES:  # none answers: this says why
+            self.embedding(name)
         # A name for one of the files, such as one without its quantisation.
         if embedding := _by_name(name, self.embedding_files()):
             return _entry(name, embedding.id, "embedding", embedding.path)

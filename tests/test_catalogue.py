@@ -1,5 +1,6 @@
 """Models are found by their names: those that came along, those dropped in, those clients ask for."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -268,6 +269,8 @@ def test_of_several_embedding_models_one_is_chosen_by_name_or_by_the_setting(
     assert found.embedding("qwen3-embedding-0.6b").id == "Qwen3-Embedding-0.6B-Q8_0"
     with pytest.raises(NotFound, match=r"Qwen3.*nomic.*EMBEDDING_MODEL"):
         found.embedding("text-embedding-3-small")
+    with pytest.raises(NotFound, match=r"Qwen3.*nomic.*EMBEDDING_MODEL"):
+        found.find("text-embedding-3-small")
     with pytest.raises(ModelNotFound, match=r"'bge-m3'.*Qwen3"):
         found.embedding("bge-m3")
     assert not {model.id for model in found.everything()} & set(EMBEDDING_NAMES)
