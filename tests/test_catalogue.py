@@ -367,6 +367,21 @@ def test_files_are_another_model_in_memory_only_if_they_are_loaded_otherwise(mod
         assert len({other, bare}) == 2
 
 
+def test_a_file_that_was_replaced_is_another_model_in_memory(embedding: Path) -> None:
+    (embedding / "mine.gguf").write_bytes(b"")
+    (embedding / "mmproj-mine.gguf").write_bytes(b"")
+    found = catalogue(embedding)
+    first, embedder = found.chat("mine"), found.embedding_files()[0]
+    assert found.chat("mine") == first
+    (embedding / "mine.gguf").write_bytes(b"GGUF")
+    second = found.chat("mine")
+    assert second != first
+    (embedding / "mmproj-mine.gguf").write_bytes(b"GGUF")
+    assert found.chat("mine") != second
+    os.utime(embedder.path, (1, 1))
+    assert found.embedding_files()[0] != embedder
+
+
 def test_while_the_settings_are_wrong_no_model_answers_and_all_say_why(models: Path) -> None:
     found = with_settings(models, '["m"]\ntypo = 1\n')
     drop(models, "m.gguf")
