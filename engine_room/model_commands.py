@@ -111,8 +111,7 @@ class ModelCommands:
             print(f"{here.id}: {here.kind}, {_size(here.size_bytes)}, here:")
             print("".join(f"  {path}\n" for path in here.all_paths), end="")
         if offer:
-            print(f"{offer.id}: {offer.good_at}")
-            print(f"  {offer.kind}, {offer.parameters:g} billion parameters, {offer.quantisation}")
+            self._tell_of(offer)
         try:
             plan = plan_for(options.name, self._offers, self._hub)
         except ApiError as error:
@@ -269,6 +268,22 @@ class ModelCommands:
             f"  {offer.id:34} {offer.kind:14} {_size(offer.size_bytes):>8}  {fits}{offer.good_at}"
         )
 
+    def _tell_of(self, offer: Offer) -> None:
+        """What the catalogue knows, without the hub."""
+        context = f"{offer.context:,} tokens of context, " if offer.context else ""
+        print(
+            f"{offer.id}: {offer.good_at}\n"
+            f"  {offer.kind}, {offer.parameters:g} billion parameters, {offer.quantisation}, from "
+            f"{offer.repository}\n"
+            f"  {context}about {_size(offer.size_bytes)}; licence: {offer.licence or 'not said'}"
+        )
+        self._tell_memory(offer)
+
+    def _tell_memory(self, offer: Offer, file_bytes: int = 0) -> None:
+        need = memory_fit.need_of(offer, self._settings, file_bytes)
+        verdict = "fits" if self._free.holds(need) else "does not fit now"
+        print(f"  memory: {verdict}: {need.said(self._free)}")
+
     def _describe(self, plan: Plan) -> None:
         print(f"{plan.id}, from {self._hub.endpoint}/{plan.repository.id}")
         if plan.note:
@@ -279,9 +294,7 @@ class ModelCommands:
         if eyes := plan.projector:
             print(f"  sees by {eyes.path} ({_size(eyes.size_bytes)}), which becomes {eyes.name}")
         if plan.offer:
-            need = memory_fit.need_of(plan.offer, self._settings, plan.size_bytes)
-            verdict = "fits" if self._free.holds(need) else "does not fit now"
-            print(f"  memory: {verdict}: {need.said(self._free)}")
+            self._tell_memory(plan.offer, plan.size_bytes)
 
     def _is_agreed(self, plan: Plan, yes: bool) -> bool:
         """Whether the licence is agreed to, where a model asks for that in words."""

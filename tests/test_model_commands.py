@@ -136,7 +136,12 @@ def test_info_tells_size_licence_and_what_would_be_chosen(desk: Desk) -> None:
     code, said = desk.run("info", "xtts_v2")
     assert code == 0
     assert "cloned voices" in said
+    assert "about 1.9 GB; licence: Coqui Public Model License" in said
+    assert "from coqui/XTTS-v2" in said
     assert "The hub was not asked, or knew no more" in said
+    code, said = desk.run("info", "qwen3-8b", HF_HUB_OFFLINE="1")
+    assert "40,960 tokens of context, about 5.0 GB; licence: Apache-2.0" in said
+    assert re.search(r"memory: .*fit.*: 5\.0 GB for the file \+ .* reserve", said)
     assert desk.run("info", "nothing")[0] == 1
 
 
