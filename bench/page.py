@@ -69,7 +69,9 @@ def heard_after_s(context: BrowserContext, server: Server, question: str) -> flo
     # On the page's clock, which the time between this program and the browser is no part of.
     page.evaluate("addEventListener('keydown', () => (window.asked = performance.now()), true)")
     page.keyboard.press("Enter")
-    seconds = page.wait_for_function("() => window.heardAt && (heardAt - asked) / 1000").json_value()
+    seconds = page.wait_for_function(
+        "() => window.heardAt && (heardAt - asked) / 1000"
+    ).json_value()
     page.close()
     return float(seconds)
 

@@ -19,7 +19,7 @@ from engine_room.errors import (
     Unavailable,
     WrongModel,
 )
-from engine_room.folders import files_in, modified_at
+from engine_room.folders import Version, files_in, modified_at, version
 from engine_room.gguf import LATER_PART, QUANT_SUFFIX, Kind, kind_of
 from engine_room.jobs import Status
 from engine_room.model_settings import Defaults, Loading, ModelSettings, Settled, plain_name
@@ -60,7 +60,7 @@ ModelType = Literal["chat", "embedding", "speech", "transcription"]
 @dataclass(frozen=True, slots=True)
 class ChatFile:
     """A chat model that is there: its id, its GGUF file, that of the projector it sees with, and what is set
-    for it. Equal are those that are one model in memory."""
+    for it. Equal are those that are one model in memory: of files that were replaced there is another one."""
 
     id: str
     path: Path
@@ -68,14 +68,16 @@ class ChatFile:
     loading: Loading = field(default_factory=Loading)
     defaults: Defaults = field(default_factory=Defaults, compare=False)
     aliases: tuple[str, ...] = field(default=(), compare=False)
+    versions: tuple[Version, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingFile:
-    """An embedding model that is there: its id, and its GGUF file."""
+    """An embedding model that is there: its id and its GGUF file, another one when that was replaced."""
 
     id: str
     path: Path
+    version: Version | None = None
 
 
 File = TypeVar("File", ChatFile, EmbeddingFile)
@@ -101,7 +103,7 @@ class Catalogue:
     def _settled(self) -> tuple[list[ChatFile], Settled]:
         paths = self._ggufs("chat")
         projectors = projectors_of(paths, files_in(self._models_dir, (".gguf",)))
-        files = [ChatFile(path.stem, path, projectors.get(path)) for path in paths]
+        files = [_chat_file(path, projectors.get(path)) for path in paths]
         folder = package_dir(BUNDLED_PACKAGE)
         if folder and all(file.id.lower() != BUNDLED_ID for file in files):
             files.append(ChatFile(BUNDLED_ID, folder / BUNDLED_FILE))
@@ -173,7 +175,7 @@ class Catalogue:
 
     def embedding_files(self) -> list[EmbeddingFile]:
         """The embedding models whose files are there."""
-        return [EmbeddingFile(path.stem, path) for path in self._ggufs("embedding")]
+        return [EmbeddingFile(path.stem, path, version(path)) for path in self._ggufs("embedding")]
 
     def embedding(self, name: str) -> EmbeddingFile:
         """The embedding model that answers for a name. Raises NotFound, ModelNotFound, WrongModel;
@@ -288,6 +290,8 @@ class Catalogue:
         for model in self.everything():
             if model.id.lower() == name.lower():
                 return model
+        if name.lower() in EMBEDDING_NAMES:  # none answers: this says why
+            self.embedding(name)
         # A name for one of the files, such as one without its quantisation.
         if embedding := _by_name(name, self.embedding_files()):
             return _entry(name, embedding.id, "embedding", embedding.path)
@@ -329,6 +333,11 @@ def _by_name(name: str, files: list[File]) -> File | None:
         if file.id.lower().startswith(wanted) and QUANT_SUFFIX.match(file.id.lower(), len(wanted))
     )
     return exact[0] if exact else next(named, None) or next(quantised, None)
+
+
+def _chat_file(path: Path, mmproj: Path | None) -> ChatFile:
+    versions = (version(path), version(mmproj)) if mmproj else (version(path),)
+    return ChatFile(path.stem, path, mmproj, versions=versions)
 
 
 def _with_settings(file: ChatFile, settled: Settled) -> ChatFile:

@@ -63,7 +63,8 @@ class Downloads:
             if self._closed:
                 raise ShuttingDown
             for running in self._running():
-                if running.state.model.lower() == turn.model.lower():
+                is_same = running.state.model.lower() == turn.model.lower()
+                if is_same and not running.stopped.is_set():
                     running.join(job)
                     return job
             if len(self._running()) >= MAX_RUNNING:
@@ -129,7 +130,8 @@ class Downloads:
             self._end(running, "failed", InternalError())
 
     def _planned(self, running: "_Running") -> "Plan | None":
-        """What to fetch; None when another download has the same, which then has these onlookers too."""
+        """What to fetch; None when another download has the same, which then has these onlookers too; one
+        that was stopped, and still waits for the hub to say a word, is waited for."""
         from engine_room.fetch_plan import plan_for
         from engine_room.hub import Hub
 
@@ -140,13 +142,17 @@ class Downloads:
                 f"answer it with: {COMMAND}, and start the server again."
             )
         with self._lock:
-            for other in self._running():
-                if other.plan and other.plan.files == plan.files:
+            same = [each for each in self._running() if each.plan and each.plan.files == plan.files]
+            for other in same:
+                if not other.stopped.is_set():
                     del self._all[running.state.id]
                     for job in running.jobs:
                         other.join(job)
                     return None
             running.plan = plan
+        for other in same:
+            if other.thread:
+                other.thread.join()
         return plan
 
     def _fetch(self, running: "_Running", plan: "Plan") -> None:

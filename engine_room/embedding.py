@@ -197,7 +197,7 @@ class Embeddings:
             return
         if turn.is_to_stay:
             self._keep(turn.model, turn.keep_alive_s)
-        elif turn.model == self._file:
+        elif self._file and turn.model.id == self._file.id:  # whose file may be another one by now
             self._unload()
         self._inbox.end(job, Done())
 

@@ -120,7 +120,9 @@ class Engines:
         if self.catalogue.find(name).type == "chat":
             self.chat.unload(self.catalogue.chat(name).id)
             return
-        engine, model = self._of(name)
+        self._free(*self._of(name))
+
+    def _free(self, engine: Engine[Any], model: Any) -> None:
         model_id = getattr(model, "id", None) or model.name
         if model_id not in engine.states():
             return
@@ -154,8 +156,8 @@ class Engines:
     def _release(self, model_id: str) -> None:
         self.chat.unload(model_id)
         for engine in (self.embeddings, self.cloning, self.transcription):
-            if model_id in engine.states() and not engine.is_idle:
-                raise ModelBusy(model_id)
+            if model_id in engine.states():
+                self._free(*self._of(model_id))
 
     def status(self) -> dict[str, Status]:
         """How each part is."""

@@ -178,8 +178,9 @@ class ModelNotFound(NotFound):
         self, model: str, known: Iterable[str], fetch_with: str = "", offer: str = ""
     ) -> None:
         fetch = f" It can be fetched with: {fetch_with}" if fetch_with else ""
+        there = ", ".join(known) or "none"
         super().__init__(
-            f"The model {quoted(model)} does not exist here; there are: {', '.join(known)}.{fetch}",
+            f"The model {quoted(model)} does not exist here; there are: {there}.{fetch}",
             param="model",
         )
         self.offer = offer

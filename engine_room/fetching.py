@@ -107,7 +107,7 @@ class Fetcher:
         that turned out wrong."""
         if self.is_there(plan):
             return self.place(plan)
-        with self._room_for(plan), self._written(plan), self._alone(plan):
+        with self._written(plan), self._room_for(plan), self._alone(plan):
             self._make_young(plan)
             meter = _Meter(plan.size_bytes, plan.size_bytes - self.left_bytes(plan), report)
             own = [file for file in plan.files if not self._is_in_place(plan, file)]
@@ -208,6 +208,7 @@ class Fetcher:
                     f"{max(free, 0) / 1e9:.1f} GB are free{promised}, of which {RESERVE_BYTES / 1e9:.0f} GB "
                     "stays so. Nothing was fetched."
                 )
+            self._folder.mkdir(exist_ok=True)
             _under_way.append((self, plan))
         try:
             yield
@@ -236,7 +237,6 @@ class Fetcher:
     @contextmanager
     def _written(self, plan: Plan) -> Iterator[None]:
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
             yield
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -10,6 +10,7 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 # Past this nobody writes any more, whoever has that number now.
 STALE_S = 3600
+Version = tuple[int, int]
 
 
 def files_in(folder: Path, suffixes: Collection[str]) -> list[Path]:
@@ -38,6 +39,15 @@ def modified_at(path: Path) -> int:
         return int(path.stat().st_mtime)
     except OSError:
         return 0
+
+
+def version(path: Path) -> Version:
+    """What differs for another file of the same name; the same while it is not there."""
+    try:
+        now = path.stat()
+    except OSError:
+        return (0, 0)
+    return (now.st_size, now.st_mtime_ns)
 
 
 def sha256_of(path: Path) -> str:

@@ -17,7 +17,14 @@ from tqdm import tqdm
 from engine_room import memory_fit
 from engine_room.catalogue import Catalogue
 from engine_room.cores import num_usable_cores
-from engine_room.errors import ApiError, InvalidRequest, ModelExists, ModelNotFound
+from engine_room.errors import (
+    ApiError,
+    InvalidRequest,
+    ModelExists,
+    ModelNotFound,
+    Unavailable,
+    WrongModel,
+)
 from engine_room.fetch_plan import Plan, plan_for
 from engine_room.fetching import Fetcher, Progress
 from engine_room.gguf import unquantised
@@ -104,8 +111,7 @@ class ModelCommands:
             print(f"{here.id}: {here.kind}, {_size(here.size_bytes)}, here:")
             print("".join(f"  {path}\n" for path in here.all_paths), end="")
         if offer:
-            print(f"{offer.id}: {offer.good_at}")
-            print(f"  {offer.kind}, {offer.parameters:g} billion parameters, {offer.quantisation}")
+            self._tell_of(offer)
         try:
             plan = plan_for(options.name, self._offers, self._hub)
         except ApiError as error:
@@ -189,18 +195,22 @@ class ModelCommands:
         from engine_room.chat.optimizing import Optimizer, types_for  # late: it loads llama.cpp
 
         model = by_name(options.name, self._here())
-        if model is None or model.kind != "chat":
-            chat = [each.id for each in self._here() if each.kind == "chat"]
-            raise ModelNotFound(options.name, chat)
+        if model is None:
+            raise ModelNotFound(options.name, [e.id for e in self._here() if e.kind == "chat"])
+        if model.kind != "chat":
+            raise WrongModel(
+                model.id, f"is a {model.kind} model", "Only chat models are optimised."
+            )
         source, threads = model.paths[0], self._settings.chat_threads or num_usable_cores()
         types = (options.type.upper(),) if options.type else types_for(model.size_bytes)
-        name = unquantised(source)
-        with Optimizer(source, name, self._settings.models_dir, threads) as optimizer:
+        making = Optimizer(source, unquantised(source), self._settings.models_dir, threads)
+        missing = making.missing(types)
+        with making as optimizer:
             print(
                 f"{model.id}, {_size(model.size_bytes)}: perplexity {optimizer.perplexity_before:.2f}"
             )
             tried = []
-            for type_ in types:
+            for type_ in missing:
                 result = optimizer.attempt(type_, _written)
                 tried.append(result)
                 print(_told(result), flush=True)
@@ -217,7 +227,11 @@ class ModelCommands:
 
     def _offer_as_default(self, before: str, id_: str, yes: bool) -> int:
         """Where a model answers by default, ask whether one made of it is to."""
-        if self._catalogue.chat("").id != before:
+        try:
+            is_default = self._catalogue.chat("").id == before
+        except Unavailable:  # none does
+            return 0
+        if not is_default:
             return 0
         if _agrees(f"Have it answer by default instead of {before}?", yes):
             self._keep_choice("CHAT_MODEL", id_)
@@ -254,6 +268,22 @@ class ModelCommands:
             f"  {offer.id:34} {offer.kind:14} {_size(offer.size_bytes):>8}  {fits}{offer.good_at}"
         )
 
+    def _tell_of(self, offer: Offer) -> None:
+        """What the catalogue knows, without the hub."""
+        context = f"{offer.context:,} tokens of context, " if offer.context else ""
+        print(
+            f"{offer.id}: {offer.good_at}\n"
+            f"  {offer.kind}, {offer.parameters:g} billion parameters, {offer.quantisation}, from "
+            f"{offer.repository}\n"
+            f"  {context}about {_size(offer.size_bytes)}; licence: {offer.licence or 'not said'}"
+        )
+        self._tell_memory(offer)
+
+    def _tell_memory(self, offer: Offer, file_bytes: int = 0) -> None:
+        need = memory_fit.need_of(offer, self._settings, file_bytes)
+        verdict = "fits" if self._free.holds(need) else "does not fit now"
+        print(f"  memory: {verdict}: {need.said(self._free)}")
+
     def _describe(self, plan: Plan) -> None:
         print(f"{plan.id}, from {self._hub.endpoint}/{plan.repository.id}")
         if plan.note:
@@ -264,9 +294,7 @@ class ModelCommands:
         if eyes := plan.projector:
             print(f"  sees by {eyes.path} ({_size(eyes.size_bytes)}), which becomes {eyes.name}")
         if plan.offer:
-            need = memory_fit.need_of(plan.offer, self._settings, plan.size_bytes)
-            verdict = "fits" if self._free.holds(need) else "does not fit now"
-            print(f"  memory: {verdict}: {need.said(self._free)}")
+            self._tell_memory(plan.offer, plan.size_bytes)
 
     def _is_agreed(self, plan: Plan, yes: bool) -> bool:
         """Whether the licence is agreed to, where a model asks for that in words."""

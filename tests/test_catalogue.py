@@ -1,5 +1,6 @@
 """Models are found by their names: those that came along, those dropped in, those clients ask for."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -268,6 +269,8 @@ def test_of_several_embedding_models_one_is_chosen_by_name_or_by_the_setting(
     assert found.embedding("qwen3-embedding-0.6b").id == "Qwen3-Embedding-0.6B-Q8_0"
     with pytest.raises(NotFound, match=r"Qwen3.*nomic.*EMBEDDING_MODEL"):
         found.embedding("text-embedding-3-small")
+    with pytest.raises(NotFound, match=r"Qwen3.*nomic.*EMBEDDING_MODEL"):
+        found.find("text-embedding-3-small")
     with pytest.raises(ModelNotFound, match=r"'bge-m3'.*Qwen3"):
         found.embedding("bge-m3")
     assert not {model.id for model in found.everything()} & set(EMBEDDING_NAMES)
@@ -362,6 +365,21 @@ def test_files_are_another_model_in_memory_only_if_they_are_loaded_otherwise(mod
         assert other != bare
         assert other.loading != Loading()
         assert len({other, bare}) == 2
+
+
+def test_a_file_that_was_replaced_is_another_model_in_memory(embedding: Path) -> None:
+    (embedding / "mine.gguf").write_bytes(b"")
+    (embedding / "mmproj-mine.gguf").write_bytes(b"")
+    found = catalogue(embedding)
+    first, embedder = found.chat("mine"), found.embedding_files()[0]
+    assert found.chat("mine") == first
+    (embedding / "mine.gguf").write_bytes(b"GGUF")
+    second = found.chat("mine")
+    assert second != first
+    (embedding / "mmproj-mine.gguf").write_bytes(b"GGUF")
+    assert found.chat("mine") != second
+    os.utime(embedder.path, (1, 1))
+    assert found.embedding_files()[0] != embedder
 
 
 def test_while_the_settings_are_wrong_no_model_answers_and_all_say_why(models: Path) -> None:

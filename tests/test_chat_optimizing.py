@@ -7,6 +7,7 @@ import pytest
 from engine_room.chat.optimizing import Optimizer, Result, types_for
 from engine_room.errors import CannotStore, InvalidRequest
 from engine_room.installed import unfinished
+from tests.permissions import read_only
 from tests.vision_models import write_model
 
 
@@ -57,6 +58,31 @@ def test_a_file_that_is_there_is_not_written_over(tmp_path: Path) -> None:
     ):
         optimizer.attempt("Q8_0", nothing)
     assert source.read_bytes() == before
+
+
+def test_only_what_is_not_there_is_made(tmp_path: Path) -> None:
+    source = write_model(tmp_path / "tiny.Q4_K_M.gguf")
+    optimizer = Optimizer(source, "tiny", tmp_path, 1)
+    assert optimizer.missing(("Q8_0", "Q4_K_M", "Q4_0")) == ["Q8_0", "Q4_0"]
+    with pytest.raises(InvalidRequest, match=r"tiny\.Q4_K_M\.gguf is there already"):
+        optimizer.missing(("Q4_K_M",))
+
+
+def test_the_folder_of_models_need_not_be_there(tmp_path: Path) -> None:
+    source = write_model(tmp_path / "tiny.gguf")
+    with Optimizer(source, "tiny", tmp_path / "models", 1) as optimizer:
+        optimizer.attempt("Q8_0", nothing)
+        assert optimizer.keep("Q8_0").is_file()
+
+
+def test_a_folder_that_takes_nothing_is_said(tmp_path: Path) -> None:
+    source = write_model(tmp_path / "tiny.gguf")
+    with (
+        Optimizer(source, "tiny", tmp_path, 1) as optimizer,
+        read_only(tmp_path),
+        pytest.raises(CannotStore, match=r"tiny\.Q8_0\.gguf cannot be written: Permission denied"),
+    ):
+        optimizer.attempt("Q8_0", nothing)
 
 
 def test_nothing_is_left_of_an_attempt_that_failed(tmp_path: Path) -> None:

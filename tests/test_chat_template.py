@@ -127,6 +127,16 @@ def test_what_even_the_nearest_form_cannot_say_is_refused_with_the_templates_own
 
 
 @pytest.mark.parametrize(
+    ("template", "says"),
+    [("{{ 1 // 0 }}", "ZeroDivisionError"), ("{{ 5|replace('5') }}", "TypeError")],
+)
+def test_a_template_that_fails_in_any_way_is_named_as_what_refuses(
+    template: str, says: str
+) -> None:
+    assert f"template refuses these messages: {says}" in refusal([HI], template).message
+
+
+@pytest.mark.parametrize(
     "template",
     [
         "{{ messages[0].content + 1 }}",

@@ -123,6 +123,20 @@ def test_a_stopped_download_tells_so_and_goes_on_when_it_is_asked_for_again(
         looking.downloads.stop("dl-0")
 
 
+@pytest.mark.parametrize("name", ["me/mine", "me/mine:m.gguf"])
+def test_who_asks_again_before_a_stopped_download_is_over_has_it_go_on(
+    looking: Looking, repo: Repo, name: str
+) -> None:
+    _, told = looking.ask()
+    assert repo.stalled.wait(60)
+    looking.downloads.stop(looking.downloads.all()[0].id)
+    _, again = looking.ask(name)  # while the hub keeps silent
+    repo.go_on.set()
+    assert last(told).status == "stopped"
+    assert last(again).status == "done"
+    assert (looking.folder / "m.gguf").read_bytes() == DATA
+
+
 @pytest.mark.parametrize(
     "model", ["nothing", "me/nothing", "me/other:Q8_0", "https://evil.example/a/b"]
 )

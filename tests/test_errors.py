@@ -120,6 +120,7 @@ def test_messages_name_the_bad_value_and_what_would_be_right() -> None:
     assert unsupported.message == ("response_format 'xyz' is not supported; use one of: mp3, wav.")
     unknown = errors.ModelNotFound("gpt-9", ["gpt-4", "smollm2"])
     assert unknown.message == "The model 'gpt-9' does not exist here; there are: gpt-4, smollm2."
+    assert errors.ModelNotFound("gpt-9", []).message.endswith("there are: none.")
     too_long = errors.ContextLengthExceeded(9000, 8192)
     assert "9000" in too_long.message
     assert "8192" in too_long.message

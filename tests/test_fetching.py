@@ -292,6 +292,15 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
         Fetching(hub, tmp_path).fetch()
 
 
+def test_a_folder_of_models_that_is_none_is_said(tmp_path: Path) -> None:
+    (tmp_path / "models").write_text("a file")
+    with (
+        local_hub(me__mine=Repo({"m.gguf": DATA})) as hub,
+        pytest.raises(CannotStore, match=r"could not be written into .*models"),
+    ):
+        Fetching(hub, tmp_path / "models").fetch()
+
+
 def test_two_programs_do_not_write_the_same_file(tmp_path: Path) -> None:
     with local_hub(me__mine=Repo({"m.gguf": DATA})) as hub:
         fetching = Fetching(hub, tmp_path)

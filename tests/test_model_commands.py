@@ -136,7 +136,12 @@ def test_info_tells_size_licence_and_what_would_be_chosen(desk: Desk) -> None:
     code, said = desk.run("info", "xtts_v2")
     assert code == 0
     assert "cloned voices" in said
+    assert "about 1.9 GB; licence: Coqui Public Model License" in said
+    assert "from coqui/XTTS-v2" in said
     assert "The hub was not asked, or knew no more" in said
+    code, said = desk.run("info", "qwen3-8b", HF_HUB_OFFLINE="1")
+    assert "40,960 tokens of context, about 5.0 GB; licence: Apache-2.0" in said
+    assert re.search(r"memory: .*fit.*: 5\.0 GB for the file \+ .* reserve", said)
     assert desk.run("info", "nothing")[0] == 1
 
 
@@ -371,14 +376,29 @@ def test_a_model_is_made_faster_for_this_cpu_and_kept_when_it_loses_little(
     assert "CHAT_MODEL=mine.Q8_0 is kept" in said
 
 
+def test_what_was_made_before_is_passed_over(desk: Desk) -> None:
+    write_model(desk.models / "tiny.gguf")
+    for type_ in ("Q8_0", "Q4_K_M"):
+        write_model(desk.models / f"tiny.{type_}.gguf")
+    code, said = desk.run("optimize", "tiny.gguf", CHAT_MODEL="not-here")
+    assert re.search(r"tiny, .*: perplexity \d+", said)
+    assert re.search(r"\n  Q4_0 .* times as fast\n", said)
+    assert "Q8_0" not in said
+    assert code == int("Nothing is kept" in said)  # as the machine is just now
+
+
+def test_only_chat_models_are_made_faster(desk: Desk) -> None:
+    code, said = desk.run("optimize", "faster-whisper-base")
+    assert (code, "'faster-whisper-base' is a transcription model" in said) == (1, True)
+
+
 def test_what_loses_much_is_not_kept_unless_it_is_asked_for(desk: Desk) -> None:
     write_model(desk.models / "tiny.gguf")
-    # Random weights lose nothing, whichever type they have; but an embedding model has none to lose.
     code, said = desk.run("optimize", "nothing-of-that-name")
     assert (code, "'nothing-of-that-name'" in said) == (1, True)
     code, said = desk.run("optimize", "tiny", "--type", "q5_1")
     assert (code, "invalid choice: 'q5_1'" in said) == (2, True)
-    code, said = desk.run("optimize", "tiny", "--type", "Q4_0", "--yes")
-    assert (code, "tiny.Q4_0 is in" in said) == (0, True)
+    said_by = desk.run("optimize", "tiny", "--type", "Q4_0", "--yes", CHAT_MODEL="not-here")
+    assert (said_by[0], "tiny.Q4_0 is in" in said_by[1]) == (0, True)
     code, said = desk.run("optimize", "tiny.gguf", "--type", "Q4_0", "--yes")
     assert (code, "is there already" in said) == (1, True)

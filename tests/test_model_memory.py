@@ -261,3 +261,15 @@ def test_a_model_is_deleted_from_memory_and_from_the_disk(http: httpx.Client) ->
     assert http.delete(f"{MODELS}/second").json()["deleted"] is True
     assert http.get(f"{MODELS}/second").status_code == 404
     assert http.post(f"{MODELS}/load", json={"model": "second"}).status_code == 404
+
+
+def test_an_embedding_model_is_deleted_from_memory_too(
+    own_server: Server, http: httpx.Client
+) -> None:
+    path = own_server.folder / "models" / "tiny-embed.gguf"
+    data = path.read_bytes()
+    assert http.post(f"{MODELS}/load", json={"model": "tiny-embed"}).json()["status"] == "loaded"
+    path.touch()
+    assert http.delete(f"{MODELS}/tiny-embed").json()["deleted"] is True
+    path.write_bytes(data)
+    assert status(http, "tiny-embed") == "available"

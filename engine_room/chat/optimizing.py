@@ -6,7 +6,7 @@ Only what is kept becomes a file of `models/`.
 import os
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,17 +60,17 @@ def types_for(num_bytes: int) -> tuple[str, ...]:
 
 
 class Optimizer:
-    """Tries types of weights for one model, `name`d without its quantisation; `with` it, for what is not kept
-    goes at the end. Not thread-safe. Raises Unavailable when the model cannot be loaded."""
+    """Tries types of weights for one model, `name`d without its quantisation; `with` it, which loads that,
+    for what is not kept goes at the end. Not thread-safe. Raises Unavailable when it cannot be loaded."""
 
     def __init__(self, source: Path, name: str, models_dir: Path, num_threads: int) -> None:
         self._source, self._name, self._models_dir = source, name, models_dir
         self._num_threads = num_threads
         self._made: dict[str, Path] = {}
-        self._before = Trial(source, num_threads)
-        self.perplexity_before = self._before.perplexity()
 
     def __enter__(self) -> "Optimizer":
+        self._before = Trial(self._source, self._num_threads)
+        self.perplexity_before = self._before.perplexity()
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -82,18 +82,27 @@ class Optimizer:
         """The file that this type becomes when it is kept."""
         return self._models_dir / f"{self._name}.{type_}.gguf"
 
+    def missing(self, types: Sequence[str]) -> list[str]:
+        """Those of the types whose file is not there yet. Raises InvalidRequest when there are none."""
+        missing = [type_ for type_ in types if not self.target(type_).exists()]
+        if not missing:
+            there = ", ".join(str(self.target(type_)) for type_ in types)
+            raise InvalidRequest(f"Nothing is to be made: {there} is there already.")
+        return missing
+
     def attempt(self, type_: str, report: Callable[[int], None]) -> Result:
         """Make the file, and measure it; `report` is told how many bytes are written. Raises InvalidRequest
         when it is there, CannotStore, Unavailable without the memory for it."""
-        if self.target(type_).exists():
-            raise InvalidRequest(
-                f"{self.target(type_)} is there already. Remove it to make it anew."
-            )
-        self._check_room(type_)
+        self.missing([type_])
         folder = self._models_dir / DOWNLOADS
-        folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{uuid.uuid4().hex}-{self.target(type_).name}{PARTIAL}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        except OSError as error:
+            raise self._unwritten(type_, error) from error
         self._made[type_] = path
+        self._check_room(type_)
         requantise(self._source, path, type_, self._num_threads, report)
         after = Trial(path, self._num_threads)
         try:
@@ -127,7 +136,8 @@ class Optimizer:
         try:
             os.replace(self._made[type_], self.target(type_))
         except OSError as error:
-            raise CannotStore(
-                f"{self.target(type_)} cannot be written: {error.strerror}."
-            ) from error
+            raise self._unwritten(type_, error) from error
         return self.target(type_)
+
+    def _unwritten(self, type_: str, error: OSError) -> CannotStore:
+        return CannotStore(f"{self.target(type_)} cannot be written: {error.strerror}.")

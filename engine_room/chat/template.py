@@ -100,7 +100,9 @@ class PromptTemplate:
                 raise InvalidRequest("A message has half of a surrogate pair.") from error
             except jinja2.TemplateError as error:
                 refusal = str(error)
-            except (TypeError, ValueError, KeyError, OverflowError) as error:
+            except RecursionError:
+                raise
+            except TEMPLATE_FAILURES as error:
                 refusal = f"{type(error).__name__}: {error}"
             else:
                 if tool_format is PLAIN or _shows_tools(text, messages, tools):
