@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 FOLDER = package_dir(BUNDLED_PACKAGE)
 assert FOLDER
 GGUF = (FOLDER / BUNDLED_FILE).read_bytes()
+GIANT = """
+[[model]]
+id = "giant"
+kind = "chat"
+repository = "me/giant"
+files = ["giant-Q4_K_M.gguf"]
+parameters = 9000
+quantisation = "Q4_K_M"
+"""
 HOSTILE = '"><img src=x onerror=alert(1)>'
 
 
@@ -32,6 +41,8 @@ def hub() -> Iterator[LocalHub]:
 @pytest.fixture(scope="module")
 def own_server(hub: LocalHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("models")
+    (folder / "models").mkdir()
+    (folder / "models" / "offers.toml").write_text(GIANT)
     with running_server(folder, environment={"HF_ENDPOINT": hub.url}) as server:
         yield server
     shutil.rmtree(folder)
@@ -116,7 +127,10 @@ def test_what_can_be_fetched_is_searched_and_says_whether_it_fits(models: "Locat
     offers = models.get_by_label("Can be fetched")
     expect(offers.get_by_role("button", name="Fetch qwen3-0.6b", exact=True)).to_be_visible()
     offers.get_by_label("Only what fits").uncheck()
-    expect(offers.locator(".chip.is-bad").first).to_contain_text("needs")
+    giant = offers.get_by_role("listitem").filter(has_text="giant")
+    expect(giant.locator(".chip.is-bad")).to_contain_text("too large now: needs")
+    offers.get_by_label("Only what fits").check()
+    expect(giant).to_have_count(0)
     offers.get_by_label("For", exact=True).select_option("embedding")
     expect(offers.get_by_role("listitem").filter(has_text="nomic-embed-text")).to_have_count(1)
     expect(offers.get_by_role("button", name="Fetch qwen3-0.6b", exact=True)).to_have_count(0)
