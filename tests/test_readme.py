@@ -146,3 +146,9 @@ def test_the_data_folders_say_what_belongs_in_them_and_git_ignores_the_rest() ->
             ["git", "check-ignore", f"{name}/anything.bin"], cwd=PROJECT_DIR, check=False
         )
         assert ignored.returncode == 0
+
+
+def test_the_files_that_the_readme_shows_or_links_to_are_there() -> None:
+    links = re.findall(r"\]\((?!https?:|#)([^)]+)\)", README)
+    assert "pictures/talk.png" in links
+    assert [link for link in links if not (PROJECT_DIR / link).is_file()] == []
