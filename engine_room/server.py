@@ -168,8 +168,8 @@ def suggest(settings: Settings) -> None:
         )
     if not free.gpu_bytes and _gains_by_other_weights():
         log.info(
-            "With other weights it answers about 1.5 times as fast on CPUs like this, and all but as well\n"
-            "          (perplexity 23.9 -> 24.0), for 145 MB of disk; to make and measure them:\n"
+            "With other weights, the one that came with the install answers about 1.5 times as fast on CPUs\n"
+            "          like this, and all but as well (perplexity 23.9 -> 24.0), for 145 MB of disk:\n"
             "          %s %s",
             *(OPTIMIZE, BUNDLED_ID),
         )
