@@ -78,7 +78,7 @@ class Speak {
     this.wrong.replaceChildren();
     await this.#fillVoices().catch((error) => this.#offerAgain(error));
     await this.kept.refresh();
-    const id = decodeURIComponent(location.hash.split("/")[1] ?? "");
+    const id = linked(location.hash);
     if (id && location.hash !== this.opened) await this.kept.listen(id);
     this.opened = location.hash;
   }
@@ -178,5 +178,15 @@ class Speak {
     if (format === "wav" && this.playback.blob) return download(this.playback.blob, name);
     const answer = await send("/v1/audio/speech", { method: "POST", body: { ...this.#said, response_format: format } });
     return download(await answer.blob(), name);
+  }
+}
+
+/** What a link (`#speak/hello.wav`) names; a broken one as it is. */
+function linked(hash) {
+  const name = hash.split("/")[1] ?? "";
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name;
   }
 }

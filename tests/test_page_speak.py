@@ -96,6 +96,17 @@ def test_earlier_ones_are_played_and_shared_by_a_link(
     ).to_be_visible()
 
 
+def test_a_link_to_nothing_says_so(
+    open_page: Callable[..., "Page"], complaints: Complaints
+) -> None:
+    from playwright.sync_api import expect
+
+    complaints.expected = ["400", "404"]
+    for link in ("%E0%A4%A", "no-such.wav"):
+        page = open_page(f"/#speak/{link}")
+        expect(page.get_by_role("alert")).to_be_visible()
+
+
 def test_the_same_request_is_there_for_programs(
     page: "Page", speak: "Locator", server: Server, tmp_path: Path
 ) -> None:
