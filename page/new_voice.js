@@ -39,7 +39,7 @@ class NewVoice {
     this.source = this.#source();
     this.form = this.#form();
     this.node = el("details", { class: "card" }, el("summary", {}, "Make a voice of your own"),
-      el("div", { class: "stack" }, this.source, this.wrong, this.form, this.said));
+      el("div", { class: "stack" }, this.source, this.form, this.wrong, this.said));
   }
 
   #source() {
