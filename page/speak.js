@@ -70,8 +70,10 @@ class Speak {
     const buttons = names.map((name) => el("button", { type: "button", class: "segment", "aria-pressed": String(name === names[0]), onclick: () => choose(name) }, name));
     return el("details", { class: "card" }, el("summary", {}, "The same from a program"),
       el("div", { class: "stack" },
-        el("div", { class: "segments", role: "group", "aria-label": "Language of the program" }, buttons),
-        el("div", { class: "code" }, el("pre", { tabindex: "0" }, this.code), copyButton(() => this.code.textContent, "Copy the program"))));
+        el("div", { class: "row is-apart" },
+          el("div", { class: "segments", role: "group", "aria-label": "Language of the program" }, buttons),
+          copyButton(() => this.code.textContent, "Copy the program")),
+        el("div", { class: "code" }, el("pre", { tabindex: "0" }, this.code))));
   }
 
   async shown() {

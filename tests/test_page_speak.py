@@ -135,6 +135,18 @@ def test_the_same_request_is_there_for_programs(
     )
 
 
+def test_the_copy_button_covers_nothing_of_the_program_on_a_phone(
+    open_page: Callable[..., "Page"],
+) -> None:
+    width, height = SIZES["phone"]
+    page = open_page("/#speak", viewport={"width": width, "height": height})
+    page.get_by_text("The same from a program").click()
+    button = page.get_by_role("button", name="Copy the program").bounding_box()
+    program = page.locator("#speak .code pre").bounding_box()
+    assert button and program
+    assert button["y"] + button["height"] <= program["y"]
+
+
 def test_what_cannot_be_spoken_says_why(
     page: "Page", speak: "Locator", complaints: Complaints
 ) -> None:
