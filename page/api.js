@@ -12,8 +12,10 @@ export function key() {
   }
 }
 
-/** Send this API key from now on; empty: none. */
+/** Send this API key from now on; empty: none. Throws ApiProblem for one that no request can carry. */
 export function setKey(value) {
+  const [odd] = /[^\x20-\xff]/u.exec(value) ?? [];
+  if (odd) throw new ApiProblem(`No key has a '${odd}' in it: keys are of plain letters, digits and signs.`);
   keyOfThisVisit = value;
   try {
     if (value) localStorage.setItem(KEY, value);

@@ -4,7 +4,7 @@ import { ApiProblem, send } from "./api.js";
 import { SPOKEN, languageOptions } from "./languages.js";
 import { Playback } from "./playback.js";
 import { microphoneProblem, record } from "./sound.js";
-import { busy, duration, el, field, fileDrop, icon, problem, size } from "./ui.js";
+import { busy, duration, el, field, fileDrop, icon, problem, single, size } from "./ui.js";
 import { verdict } from "./verdict.js";
 
 // Read at leisure it takes some twenty seconds; it has every sound of English, and all moods of a voice.
@@ -39,12 +39,12 @@ class NewVoice {
     this.source = this.#source();
     this.form = this.#form();
     this.node = el("details", { class: "card" }, el("summary", {}, "Make a voice of your own"),
-      el("div", { class: "stack" }, this.source, this.wrong, this.form, this.said));
+      el("div", { class: "stack" }, this.source, this.form, this.wrong, this.said));
   }
 
   #source() {
     const why = microphoneProblem();
-    this.button = el("button", { type: "button", class: "button", disabled: Boolean(why), onclick: () => busy(this.button, () => this.#record(), this.wrong) });
+    this.button = el("button", { type: "button", class: "button", disabled: Boolean(why), onclick: single(() => busy(this.button, () => this.#record(), this.wrong)) });
     this.level = el("span");
     this.clock = el("span", { class: "hint numbers" });
     this.meter = el("div", { class: "grow", hidden: true }, el("div", { class: "level" }, this.level));

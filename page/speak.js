@@ -6,7 +6,7 @@ import { kept } from "./kept.js";
 import { Playback } from "./playback.js";
 import { snippets } from "./snippets.js";
 import { Player, wavOf } from "./sound.js";
-import { busy, copyButton, download, el, field, icon, problem } from "./ui.js";
+import { busy, copyButton, download, el, field, icon, problem, single } from "./ui.js";
 
 const FORMATS = { mp3: "plays everywhere", wav: "exact, large", flac: "exact, smaller", opus: "smallest", aac: "for Apple", pcm: "bare samples" };
 const GROUPS = { cloned: "Your own", standard: "Standard", studio: "Studio" };
@@ -33,7 +33,7 @@ class Speak {
     const formats = Object.entries(FORMATS).map(([name, use]) => el("option", { value: name }, `${name} (${use})`));
     this.format = el("select", { onchange: () => this.#changed() }, formats);
     this.language = el("select", { onchange: () => this.#changed() }, languageOptions(SPOKEN, "Found out from the text"));
-    this.button = el("button", { type: "button", class: "button is-main", onclick: () => this.#press() });
+    this.button = el("button", { type: "button", class: "button is-main", onclick: single(() => this.#press()) });
     this.wrong = el("div");
     this.playback = new Playback({ label: "the speech" });
     this.saver = el("button", { type: "button", class: "button is-small", onclick: () => busy(this.saver, () => this.#save()) });
@@ -70,15 +70,17 @@ class Speak {
     const buttons = names.map((name) => el("button", { type: "button", class: "segment", "aria-pressed": String(name === names[0]), onclick: () => choose(name) }, name));
     return el("details", { class: "card" }, el("summary", {}, "The same from a program"),
       el("div", { class: "stack" },
-        el("div", { class: "segments", role: "group", "aria-label": "Language of the program" }, buttons),
-        el("div", { class: "code" }, el("pre", { tabindex: "0" }, this.code), copyButton(() => this.code.textContent, "Copy the program"))));
+        el("div", { class: "row is-apart" },
+          el("div", { class: "segments", role: "group", "aria-label": "Language of the program" }, buttons),
+          copyButton(() => this.code.textContent, "Copy the program")),
+        el("div", { class: "code" }, el("pre", { tabindex: "0" }, this.code))));
   }
 
   async shown() {
     this.wrong.replaceChildren();
     await this.#fillVoices().catch((error) => this.#offerAgain(error));
     await this.kept.refresh();
-    const id = decodeURIComponent(location.hash.split("/")[1] ?? "");
+    const id = linked(location.hash);
     if (id && location.hash !== this.opened) await this.kept.listen(id);
     this.opened = location.hash;
   }
@@ -178,5 +180,15 @@ class Speak {
     if (format === "wav" && this.playback.blob) return download(this.playback.blob, name);
     const answer = await send("/v1/audio/speech", { method: "POST", body: { ...this.#said, response_format: format } });
     return download(await answer.blob(), name);
+  }
+}
+
+/** What a link (`#speak/hello.wav`) names; a broken one as it is. */
+function linked(hash) {
+  const name = hash.split("/")[1] ?? "";
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name;
   }
 }

@@ -15,6 +15,7 @@ const channel = "BroadcastChannel" in globalThis ? new BroadcastChannel(NAME) : 
 if (channel) channel.onmessage = ({ data }) => others.dispatchEvent(new CustomEvent("changed", { detail: data }));
 
 const inMemory = new Map();
+const removed = new Set(); // here: a reply that was still being written brings no conversation back
 let opening = null;
 
 function trouble(text) {
@@ -83,6 +84,7 @@ export async function conversation(id) {
 /** Keep a conversation. If another tab went on with it since it was read, it is not overwritten: this one
     becomes a conversation of its own (its `id` and `title` change). */
 export async function keep(conversation) {
+  if (removed.has(conversation.id)) return;
   conversation.updatedAt = Date.now();
   const kept = inMemory.has(conversation.id) ? null : await database();
   try {
@@ -116,8 +118,15 @@ function write(kept, conversation) {
   });
 }
 
+/** Keep a conversation that was deleted here after all. */
+export async function restore(conversation) {
+  removed.delete(conversation.id);
+  await keep(conversation);
+}
+
 /** Delete a conversation. */
 export async function remove(id) {
+  removed.add(id);
   inMemory.delete(id);
   const kept = await database();
   if (!kept) return;

@@ -1,6 +1,6 @@
 // The list of conversations beside the Talk tab.
 
-import { conversation, exported, heads, imported, keep, remove } from "./store.js";
+import { conversation, exported, heads, imported, keep, remove, restore } from "./store.js";
 import { busy, download, el, icon, iconButton, say } from "./ui.js";
 
 /** The list. `onopen(id)` when one is chosen, `onnew()` for a fresh one, `onremoved(id)` when one is gone. */
@@ -75,7 +75,7 @@ export class ConversationList {
     this.onremoved(id);
     await this.refresh();
     const undo = async () => {
-      await keep(kept);
+      await restore(kept);
       await this.refresh();
     };
     say("The conversation is deleted.", { action: kept && { label: "Undo", run: undo }, seconds: 15 });

@@ -5,7 +5,7 @@ import { HEARD, languageName, languageOptions } from "./languages.js";
 import { Playback } from "./playback.js";
 import { microphoneProblem, record } from "./sound.js";
 import { FORMATS } from "./subtitles.js";
-import { announce, busy, copyButton, download, duration, el, field, fileDrop, icon, problem, size } from "./ui.js";
+import { announce, busy, copyButton, download, duration, el, field, fileDrop, icon, problem, single, size } from "./ui.js";
 
 // The server's own limit may be another; far above it nothing is sent in vain.
 const TOO_LARGE_BYTES = 150_000_000;
@@ -41,7 +41,7 @@ class Transcribe {
 
   #form() {
     const why = microphoneProblem();
-    this.button = el("button", { type: "button", class: "button", disabled: Boolean(why), onclick: () => busy(this.button, () => this.#record(), this.wrong) });
+    this.button = el("button", { type: "button", class: "button", disabled: Boolean(why), onclick: single(() => busy(this.button, () => this.#record(), this.wrong)) });
     this.level = el("span");
     this.clock = el("span", { class: "hint numbers" });
     this.meter = el("div", { class: "grow", hidden: true }, el("div", { class: "level" }, this.level));

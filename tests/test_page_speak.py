@@ -68,7 +68,8 @@ def test_a_long_text_is_heard_before_all_of_it_is_made_and_can_be_stopped(
     asked = []
     page.on("request", lambda request: asked.append(request.url))
     speak.get_by_label("Text").fill("This goes on and on, and nobody hears its end. " * 60)
-    speak.get_by_role("button", name="Speak", exact=True).dblclick()  # once more: stops it
+    speak.get_by_role("button", name="Speak", exact=True).click()
+    speak.get_by_role("button", name="Stop", exact=True).click()
     speak.get_by_role("button", name="Speak", exact=True).click()
     expect(speak.get_by_role("button", name="Stop: the speech")).to_be_visible()
     speak.get_by_role("button", name="Stop", exact=True).click()
@@ -94,6 +95,17 @@ def test_earlier_ones_are_played_and_shared_by_a_link(
     expect(
         other.locator("section#speak").get_by_role("heading", name="keep this one")
     ).to_be_visible()
+
+
+def test_a_link_to_nothing_says_so(
+    open_page: Callable[..., "Page"], complaints: Complaints
+) -> None:
+    from playwright.sync_api import expect
+
+    complaints.expected = ["400", "404"]
+    for link in ("%E0%A4%A", "no-such.wav"):
+        page = open_page(f"/#speak/{link}")
+        expect(page.get_by_role("alert")).to_be_visible()
 
 
 def test_the_same_request_is_there_for_programs(
@@ -122,6 +134,19 @@ def test_the_same_request_is_there_for_programs(
     page.wait_for_function(
         "code => navigator.clipboard.readText().then((t) => t === code)", arg=javascript
     )
+
+
+def test_the_copy_button_covers_nothing_of_the_program_on_a_phone(
+    open_page: Callable[..., "Page"],
+) -> None:
+    width, height = SIZES["phone"]
+    page = open_page("/#speak", viewport={"width": width, "height": height})
+    page.get_by_text("The same from a program").click()
+    button = page.get_by_role("button", name="Copy the program").bounding_box()
+    program = page.locator("#speak .code pre").bounding_box()
+    assert button
+    assert program
+    assert button["y"] + button["height"] <= program["y"]
 
 
 def test_what_cannot_be_spoken_says_why(
@@ -171,6 +196,16 @@ def test_a_server_that_goes_away_in_the_middle_is_said(
         expect(speak.get_by_role("alert").first).to_contain_text("The server went away")
         speak.get_by_role("button", name="Speak", exact=True).click()
         expect(speak.get_by_role("alert").first).to_contain_text("Is it running?")
+
+
+def test_a_double_click_speaks_and_does_not_stop_at_once(speak: "Locator") -> None:
+    from playwright.sync_api import expect
+
+    speak.get_by_label("Text").fill("This goes on and on, and nobody hears its end. " * 60)
+    speak.get_by_role("button", name="Speak", exact=True).dblclick()
+    expect(speak.get_by_role("button", name="Stop: the speech")).to_be_visible()
+    speak.get_by_role("button", name="Stop", exact=True).click()
+    expect(speak.get_by_role("button", name="Speak", exact=True)).to_be_visible()
 
 
 def test_an_earlier_one_takes_the_place_of_what_is_spoken(speak: "Locator") -> None:

@@ -134,6 +134,17 @@ def test_where_a_key_is_wanted_everything_leads_to_its_field(
     expect(page.get_by_label("Model", exact=True)).to_have_value("smollm2-135m-instruct")
 
 
+def test_a_key_that_no_request_can_carry_is_not_kept(status: "Page") -> None:
+    from playwright.sync_api import expect
+
+    status.get_by_label("API key").fill("ключ")
+    status.get_by_role("button", name="Use this key").click()
+    expect(status.get_by_role("alert")).to_contain_text("'к'")
+    expect(status.get_by_role("heading", level=1)).to_have_text("All is well")
+    status.reload()
+    expect(status.get_by_role("heading", level=1)).to_have_text("All is well")
+
+
 def test_a_page_from_elsewhere_without_https_says_how_to_get_the_microphone(
     open_page: Callable[..., "Page"], server: Server, complaints: Complaints
 ) -> None:

@@ -379,6 +379,19 @@ def test_conversations_are_named_renamed_exported_imported_and_deleted(
     assert page.evaluate("window.hacked") is None
 
 
+def test_a_conversation_deleted_while_its_reply_is_written_stays_deleted(page: "Page") -> None:
+    from playwright.sync_api import expect
+
+    page.evaluate(ENDLESS)
+    send(page, "Tell me a very long story.")
+    expect(last_reply(page)).to_contain_text(re.compile(r"\w+ \w+"))
+    page.get_by_role("button", name=re.compile("^Delete")).click()
+    expect(page.get_by_text("The conversation is deleted.").first).to_be_visible()
+    page.get_by_role("button", name="Send").wait_for()  # the reply has ended
+    page.reload()
+    expect(page.get_by_text("Your conversations stay in this browser.")).to_be_visible()
+
+
 def test_two_tabs_do_not_overwrite_each_other(page: "Page", complaints: Complaints) -> None:
     from playwright.sync_api import expect
 

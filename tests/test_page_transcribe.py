@@ -100,6 +100,23 @@ def test_what_the_microphone_hears_is_written_down(transcribe: "Locator") -> Non
     )
 
 
+def test_a_double_click_ends_a_recording_and_begins_no_other(transcribe: "Locator") -> None:
+    from playwright.sync_api import expect
+
+    button = transcribe.locator("button").filter(has_text=re.compile("^(Record|Stop recording)$"))
+    button.dblclick()
+    expect(button).to_have_text("Stop recording")
+    expect(transcribe.get_by_text("0:02", exact=True)).to_be_visible()
+    # Its two clicks are further apart than the recording takes to end.
+    button.click()
+    expect(button).to_have_text("Record")
+    expect(button).to_be_enabled()
+    button.dispatch_event("click", {"detail": 2})
+    expect(transcribe.get_by_role("heading", name="recording.wav")).to_be_visible()
+    expect(transcribe.get_by_role("button", name="Again")).to_be_visible()
+    expect(button).to_have_text("Record")
+
+
 def test_what_is_no_sound_or_too_large_says_so_and_the_next_one_is_written_down(
     transcribe: "Locator", clip: Path, tmp_path: Path, complaints: Complaints
 ) -> None:

@@ -243,6 +243,21 @@ def test_a_clip_that_is_refused_says_why_and_the_page_goes_on(
     expect(voices.get_by_role("alert")).to_contain_text("Grandma")
 
 
+def test_what_is_wrong_is_said_next_to_the_button_also_on_a_phone(
+    open_page: Callable[..., "Page"], own_server: Server, clip: Path
+) -> None:
+    from playwright.sync_api import expect
+
+    width, height = SIZES["phone"]
+    page = open_page("/#voices", own_server.url, viewport={"width": width, "height": height})
+    page.get_by_text("Make a voice of your own").click()
+    page.locator("#voices input[type=file]").set_input_files(clip)
+    button = page.get_by_role("button", name="Make the voice")
+    button.evaluate("button => button.scrollIntoView({ block: 'center' })")
+    button.click()
+    expect(page.get_by_role("alert")).to_be_in_viewport(ratio=1)
+
+
 def test_a_hostile_name_is_drawn_as_text(voices: "Locator", own_server: Server, clip: Path) -> None:
     from playwright.sync_api import expect
 
