@@ -13,7 +13,8 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
@@ -44,6 +45,24 @@ AudioBufferSourceNode.prototype.start = function (at) {
 };
 """
 PAINT = "() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
+
+
+@contextmanager
+def server_and_browser() -> Iterator[tuple[Server, Browser]]:
+    """A fresh server that is ready, and a Chromium."""
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        raise SystemExit("There is no chromium on the PATH.")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        fresh_server(Path(folder)) as server,
+        sync_playwright() as playwright,
+    ):
+        while json.loads(server.whole("/health"))["status"] != "ok":
+            time.sleep(0.05)
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        yield server, browser
+        browser.close()
 
 
 def opened(browser: Browser, server: Server) -> tuple[float, int]:
@@ -86,23 +105,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--runs", type=int, default=10)
     runs = parser.parse_args().runs
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        raise SystemExit("There is no chromium on the PATH.")
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        fresh_server(Path(folder)) as server,
-        sync_playwright() as playwright,
-    ):
-        while json.loads(server.whole("/health"))["status"] != "ok":
-            time.sleep(0.05)
-        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+    with server_and_browser() as (server, browser):
         openings = [opened(browser, server) for _ in range(runs)]
         context = browser.new_context()
         context.add_init_script(LISTEN)
         questions = (QUESTIONS * runs)[:runs]
         heard = [heard_after_s(context, server, question) for question in questions]
-        browser.close()
     print(f"{'':40} {'median':>8} {'worst':>8}")
     told("opening, over the wire", [num_bytes / 1000 for _, num_bytes in openings], "kB")
     told("first paint", [paint_ms for paint_ms, _ in openings], "ms")

@@ -5,16 +5,11 @@
 Writes `pictures/talk.png` and `pictures/transcribe.png`. The tests keep others of their own.
 """
 
-import json
-import shutil
-import tempfile
-import time
-from pathlib import Path
+from playwright.sync_api import FilePayload, Page, expect
 
-from playwright.sync_api import FilePayload, Page, expect, sync_playwright
-
-from bench.startup import Server, fresh_server
-from tests.browser import FLAGS, PATIENCE_MS
+from bench.page import server_and_browser
+from bench.startup import Server
+from tests.browser import PATIENCE_MS
 from tests.conftest import PROJECT_DIR
 
 PICTURES = PROJECT_DIR / "pictures"
@@ -52,19 +47,9 @@ def transcribe(page: Page, server: Server) -> None:
 
 def main() -> None:
     """Take both."""
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        raise SystemExit("There is no chromium on the PATH.")
     PICTURES.mkdir(exist_ok=True)
     expect.set_options(timeout=PATIENCE_MS)
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        fresh_server(Path(folder)) as server,
-        sync_playwright() as playwright,
-    ):
-        while json.loads(server.whole("/health"))["status"] != "ok":
-            time.sleep(0.05)
-        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+    with server_and_browser() as (server, browser):
         address = f"http://127.0.0.1:{server.port}/"
         page = browser.new_page(viewport={"width": 1120, "height": 640}, color_scheme="light")
         page.goto(address)
@@ -74,7 +59,6 @@ def main() -> None:
         page.goto(address)
         transcribe(page, server)
         page.screenshot(path=PICTURES / "transcribe.png")
-        browser.close()
 
 
 if __name__ == "__main__":

@@ -210,7 +210,10 @@ class ModelCommands:
                 f"{model.id}, {_size(model.size_bytes)}: perplexity {optimizer.perplexity_before:.2f}"
             )
             tried = []
-            for type_ in missing:
+            for type_ in types:
+                if type_ not in missing:
+                    print(f"  {type_:7} is there already.")
+                    continue
                 result = optimizer.attempt(type_, _written)
                 tried.append(result)
                 print(_told(result), flush=True)

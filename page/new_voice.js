@@ -3,8 +3,8 @@
 import { ApiProblem, send } from "./api.js";
 import { SPOKEN, languageOptions } from "./languages.js";
 import { Playback } from "./playback.js";
-import { microphoneProblem, record } from "./sound.js";
-import { busy, duration, el, field, fileDrop, icon, problem, single, size } from "./ui.js";
+import { RecordButton } from "./record-button.js";
+import { busy, el, field, fileDrop, problem, size } from "./ui.js";
 import { verdict } from "./verdict.js";
 
 // Read at leisure it takes some twenty seconds; it has every sound of English, and all moods of a voice.
@@ -23,8 +23,6 @@ export function newVoice(onmade) {
 }
 
 class NewVoice {
-  #recording = null;
-
   constructor(onmade) {
     this.onmade = onmade;
     this.wrong = el("div");
@@ -43,17 +41,12 @@ class NewVoice {
   }
 
   #source() {
-    const why = microphoneProblem();
-    this.button = el("button", { type: "button", class: "button", disabled: Boolean(why), onclick: single(() => busy(this.button, () => this.#record(), this.wrong)) });
-    this.level = el("span");
-    this.clock = el("span", { class: "hint numbers" });
-    this.meter = el("div", { class: "grow", hidden: true }, el("div", { class: "level" }, this.level));
-    this.#idle();
+    const recorder = new RecordButton({ isRaw: true, onbegin: () => this.#clear(), ontake: (blob) => this.#take(blob, "recording.wav"), wrong: this.wrong });
     const drop = fileDrop({ label: "Drop a recording here, or choose one", hint: "Any sound or video; 6 to 30 seconds of one person, without music", accept: "audio/*,video/*", onfiles: ([file]) => this.#take(file, file.name) });
     return el("div", { class: "halves" }, drop,
       el("div", { class: "stack" }, el("p", {}, "Or read this aloud, near to the microphone, in a quiet room:"),
         el("blockquote", { lang: "en" }, READING),
-        el("div", { class: "row" }, this.button, this.meter, this.clock), why && el("p", { class: "hint" }, why)));
+        recorder.node));
   }
 
   #form() {
@@ -61,36 +54,6 @@ class NewVoice {
       el("div", { class: "fields" }, field("Name", this.name), field("Language spoken", this.language), field("A few words about it", this.about)),
       el("label", { class: "check" }, this.consent, "This person agrees that I make a voice of this recording"),
       el("div", { class: "row" }, this.save, el("button", { type: "button", class: "button", onclick: () => this.#clear() }, "Cancel")));
-  }
-
-  #idle() {
-    this.button.replaceChildren(icon("mic"), "Record");
-    this.button.classList.remove("is-bad");
-    this.meter.hidden = true;
-    this.clock.textContent = "";
-  }
-
-  /** Begin, or end what was begun. */
-  async #record() {
-    if (this.#recording) {
-      const recording = this.#recording;
-      this.#recording = null;
-      this.#idle();
-      return this.#take(await recording.stop(), "recording.wav");
-    }
-    this.#clear();
-    const recording = await record({ isRaw: true, onlevel: (level) => this.#hear(level) });
-    this.#recording = recording;
-    this.button.replaceChildren(icon("stop"), "Stop recording");
-    this.button.classList.add("is-bad");
-    this.meter.hidden = false;
-    return undefined;
-  }
-
-  #hear(level) {
-    if (!this.#recording) return;
-    this.level.style.transform = `scaleX(${level})`;
-    this.clock.textContent = duration(this.#recording.seconds);
   }
 
   /** Take a recording to be looked at, cut and named. */

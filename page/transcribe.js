@@ -3,9 +3,9 @@
 import { ApiProblem, events } from "./api.js";
 import { HEARD, languageName, languageOptions } from "./languages.js";
 import { Playback } from "./playback.js";
-import { microphoneProblem, record } from "./sound.js";
+import { RecordButton } from "./record-button.js";
 import { FORMATS } from "./subtitles.js";
-import { announce, busy, copyButton, download, duration, el, field, fileDrop, icon, problem, single, size } from "./ui.js";
+import { announce, copyButton, download, duration, el, field, fileDrop, icon, problem, size } from "./ui.js";
 
 // The server's own limit may be another; far above it nothing is sent in vain.
 const TOO_LARGE_BYTES = 150_000_000;
@@ -16,7 +16,6 @@ export function open(section) {
 }
 
 class Transcribe {
-  #recording = null;
   #abort = null;
   #words = []; // { start, end, node }
   #lit = null;
@@ -40,51 +39,19 @@ class Transcribe {
   }
 
   #form() {
-    const why = microphoneProblem();
-    this.button = el("button", { type: "button", class: "button", disabled: Boolean(why), onclick: single(() => busy(this.button, () => this.#record(), this.wrong)) });
-    this.level = el("span");
-    this.clock = el("span", { class: "hint numbers" });
-    this.meter = el("div", { class: "grow", hidden: true }, el("div", { class: "level" }, this.level));
-    this.#idle();
+    const onbegin = () => {
+      this.wrong.replaceChildren();
+      this.playback.pause();
+    };
+    const recorder = new RecordButton({ onbegin, ontake: (blob) => this.#take(blob, "recording.wav"), wrong: this.wrong });
     return el("div", { class: "card stack" },
       fileDrop({ label: "Drop a recording here, or choose one", hint: "Any sound or video", accept: "audio/*,video/*", onfiles: ([file]) => this.#take(file, file.name) }),
-      el("div", { class: "row" }, this.button, this.meter, this.clock, why && el("p", { class: "hint" }, why)),
+      recorder.node,
       el("div", { class: "fields" }, field("Language spoken", this.language), field("Write it", this.task), field("Spelling", this.names)));
   }
 
   #savers() {
     return Object.keys(FORMATS).map((name) => el("button", { type: "button", class: "button is-small", onclick: () => this.#save(name) }, icon("download"), name));
-  }
-
-  #idle() {
-    this.button.replaceChildren(icon("mic"), "Record");
-    this.button.classList.remove("is-bad");
-    this.meter.hidden = true;
-    this.clock.textContent = "";
-  }
-
-  /** Begin, or end what was begun. */
-  async #record() {
-    if (this.#recording) {
-      const recording = this.#recording;
-      this.#recording = null;
-      this.#idle();
-      const blob = await recording.stop();
-      this.#take(blob, "recording.wav");
-      return;
-    }
-    this.wrong.replaceChildren();
-    this.playback.pause();
-    this.#recording = await record({ onlevel: (level) => this.#hear(level) });
-    this.button.replaceChildren(icon("stop"), "Stop recording");
-    this.button.classList.add("is-bad");
-    this.meter.hidden = false;
-  }
-
-  #hear(level) {
-    if (!this.#recording) return;
-    this.level.style.transform = `scaleX(${level})`;
-    this.clock.textContent = duration(this.#recording.seconds);
   }
 
   #take(file, name) {
