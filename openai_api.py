@@ -351,7 +351,9 @@ async def download_model(
     request: Request, held: Held, body: schemas_models.DownloadRequest
 ) -> Response:
     """Fetch a model: answered when it begins, or with `stream` until it is there. It goes on by itself."""
-    stream = await streams.open_stream(request, held.downloads, DownloadTurn(body.model))
+    stream = await streams.open_stream(
+        request, held.downloads, DownloadTurn(body.model, body.accept_license)
+    )
     if body.stream:
         return streams.sse(stream, DownloadFrames(), held.settings.stop_timeout_s)
     begun = await anext(stream)

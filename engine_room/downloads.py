@@ -25,7 +25,7 @@ from engine_room.jobs import Deliver, Done, Event, Failed, Job
 from engine_room.offers import Offers
 from engine_room.schemas_models import Download
 from engine_room.settings import Settings
-from engine_room.xtts.licence import COMMAND
+from engine_room.xtts.licence import COMMAND, keep_agreement
 
 if TYPE_CHECKING:  # they bring the hub's library, which takes half a second to load
     from engine_room.fetch_plan import Plan
@@ -39,9 +39,11 @@ CLOSE_S = 1  # for the last bytes; what does not answer by then is cut off, and 
 
 @dataclass(frozen=True, slots=True)
 class DownloadTurn:
-    """A model asked for, by any name. The items of its answer, and its result, are Downloads."""
+    """A model asked for, by any name; `accept_license` if its licence is agreed to. The items of its answer,
+    and its result, are Downloads."""
 
     model: str
+    accept_license: bool = False
 
 
 class Downloads:
@@ -64,12 +66,13 @@ class Downloads:
                 raise ShuttingDown
             for running in self._running():
                 is_same = running.state.model.lower() == turn.model.lower()
-                if is_same and not running.stopped.is_set():
+                is_allowed = running.turn.accept_license or not turn.accept_license
+                if is_same and is_allowed and not running.stopped.is_set():
                     running.join(job)
                     return job
             if len(self._running()) >= MAX_RUNNING:
                 raise QueueFull("downloads", MAX_RUNNING)
-            running = _Running(turn.model)
+            running = _Running(turn)
             running.join(job)
             self._all[running.state.id] = running
             self._forget()
@@ -136,10 +139,12 @@ class Downloads:
         from engine_room.hub import Hub
 
         plan = plan_for(running.state.model, self._offers, Hub(self._endpoint))
-        if plan.offer and plan.offer.ask and not self._settings.accept_xtts_license:
+        is_agreed = running.turn.accept_license or self._settings.accept_xtts_license
+        if plan.offer and plan.offer.ask and not is_agreed:
             raise Forbidden(
-                f"{plan.id} is under the {plan.licence}, and nobody has said that they agree to it. Read and "
-                f"answer it with: {COMMAND}, and start the server again."
+                f"{plan.id} is under the {plan.licence}, and nobody has said that they agree to it. Its "
+                "terms are in GET /v1/models/offers, and on the page (Models): who agrees asks again with "
+                f"`accept_license`: true, or on a terminal with: {COMMAND}, and starts the server again."
             )
         with self._lock:
             same = [each for each in self._running() if each.plan and each.plan.files == plan.files]
@@ -172,6 +177,8 @@ class Downloads:
 
         fetcher = Fetcher(Hub(self._endpoint), self._settings.models_dir)
         place = fetcher.fetch(plan, report, running.stopped)
+        if plan.offer and plan.offer.ask and running.turn.accept_license:
+            keep_agreement(place)
         log.info("%s is in %s", plan.id, place)
         size = plan.size_bytes
         self._end(
@@ -190,9 +197,10 @@ class Downloads:
 class _Running:
     """One download; what changes does so under the lock of Downloads."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, turn: DownloadTurn) -> None:
+        self.turn = turn
         self.state = Download(
-            id=f"dl-{uuid.uuid4().hex[:12]}", model=model, created=int(time.time())
+            id=f"dl-{uuid.uuid4().hex[:12]}", model=turn.model, created=int(time.time())
         )
         self.stopped = threading.Event()
         self.jobs: list[Job[DownloadTurn]] = []

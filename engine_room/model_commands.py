@@ -312,12 +312,15 @@ class ModelCommands:
     def _fetch(self, plan: Plan) -> Path:
         shown = _Shown(plan)
         try:
-            return self._fetcher.fetch(plan, shown.report, threading.Event())
+            place = self._fetcher.fetch(plan, shown.report, threading.Event())
         except KeyboardInterrupt:
             print("\nStopped. What was fetched is kept: the same command goes on from there.")
             raise
         finally:
             shown.close()
+        if plan.offer and plan.offer.ask:
+            licence.keep_agreement(place)  # for the server that runs
+        return place
 
 
 class _Shown:

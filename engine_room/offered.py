@@ -28,7 +28,7 @@ def offer_list(catalogue: Catalogue, settings: Settings) -> OfferList:
 
 def _offered(offer: Offer, settings: Settings, free: memory_fit.Free) -> OfferedModel:
     need = memory_fit.need_of(offer, settings)
-    must_agree = bool(offer.ask) and not settings.accept_xtts_license
+    must_agree = offer.ask and not settings.accept_xtts_license
     return OfferedModel(
         id=offer.id,
         kind=offer.kind,
@@ -39,10 +39,7 @@ def _offered(offer: Offer, settings: Settings, free: memory_fit.Free) -> Offered
         context=offer.context,
         licence=offer.licence,
         good_at=offer.good_at,
-        terms=licence.TERMS if offer.ask else "",
-        mend=f"Agree to it on the server with: {licence.COMMAND}, and start the server again."
-        if must_agree
-        else "",
+        terms=licence.TERMS if must_agree else "",
     )
 
 

@@ -21,6 +21,10 @@ class DownloadRequest(Body):
         description="A name of the catalogue, `owner/name`, `owner/name:file`, or an address.",
     )
     stream: bool = Field(False, description="Tell the progress as server-sent events, to the end.")
+    accept_license: bool = Field(
+        False,
+        description="You agree to the licence of a model that asks for it (`terms` in /v1/models/offers).",
+    )
 
 
 class Download(Example):
@@ -48,7 +52,7 @@ class DownloadList(Example):
 
 class OfferedModel(Example):
     """A model that can be fetched by its id. Sizes are estimates; `memory` is the sum in words, `terms` what
-    its licence says in short, and `mend` what has to be done before it is fetched."""
+    the licence says in short where it has to be agreed to first."""
 
     id: str
     object: Literal["model.offer"] = "model.offer"
@@ -61,7 +65,6 @@ class OfferedModel(Example):
     licence: str
     good_at: str
     terms: str
-    mend: str
 
 
 class InstalledModel(Example):

@@ -23,17 +23,17 @@ export class Downloads {
   }
 
   /** Fetch a model, to its end; who asks for one that is being fetched shares it. Throws what goes wrong before
-      it begins. */
-  async begin(model) {
+      it begins. `terms`: { accept_license } where that was asked for. */
+  async begin(model, terms = {}) {
     if (this.#rows.has(model)) return;
     const row = new Row(model, () => this.#forget(model));
     this.#rows.set(model, row);
     this.list.append(row.node);
     this.node.hidden = false;
-    const stream = events("/v1/models/download", { model, stream: true });
+    const stream = events("/v1/models/download", { model, stream: true, ...terms });
     try {
       for await (const download of stream) row.show(download);
-      this.#ended(model, row);
+      this.#ended(model, row, terms);
     } catch (error) {
       // What never began is the button's to tell; what broke off stays in its row, with a way on.
       if (!row.last) {
@@ -42,17 +42,17 @@ export class Downloads {
       }
       row.failed(error.message, () => {
         this.#forget(model);
-        return this.begin(model);
+        return this.begin(model, terms);
       });
     }
   }
 
-  #ended(model, row) {
+  #ended(model, row, terms) {
     const { status, root, error } = row.last ?? {};
     if (status === "failed") {
       row.failed(error ?? "It failed.", () => {
         this.#forget(model);
-        return this.begin(model);
+        return this.begin(model, terms);
       });
       return;
     }

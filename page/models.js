@@ -128,8 +128,12 @@ class Models {
   /** Of a model with a licence of its own, after that is read. */
   #begin(offer) {
     if (!offer.terms) return this.downloads.begin(offer.id);
-    const agree = !offer.mend && el("button", { type: "button", class: "button is-main", onclick: () => { this.dialog.close(); this.downloads.begin(offer.id).catch(problem); } }, "I agree: fetch it");
-    this.#show(`The licence of ${offer.id}`, el("p", { class: "terms" }, offer.terms), offer.mend && el("p", { class: "note" }, offer.mend), agree);
+    const fetchIt = () => {
+      this.dialog.close();
+      this.downloads.begin(offer.id, { accept_license: true }).catch(problem);
+    };
+    const agree = el("button", { type: "button", class: "button is-main", onclick: fetchIt }, "I agree: fetch it");
+    this.#show(`The licence of ${offer.id}`, el("p", { class: "terms" }, offer.terms), agree);
     return undefined;
   }
 

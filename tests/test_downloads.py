@@ -12,6 +12,7 @@ from engine_room.errors import ApiError, Forbidden, NotFound, QueueFull, Shuttin
 from engine_room.jobs import Done, Event, Failed, Job
 from engine_room.schemas_models import Download
 from engine_room.settings import Settings
+from engine_room.xtts.readiness import cloning_status
 from tests.local_hub import LocalHub, Repo, local_hub
 
 DATA = random.Random(0).randbytes(300_000)
@@ -27,13 +28,15 @@ class Looking:
             hub.url,
         )
 
-    def ask(self, model: str = "me/mine") -> tuple[Job[DownloadTurn], "queue.Queue[Event]"]:
+    def ask(
+        self, model: str = "me/mine", accept_license: bool = False
+    ) -> tuple[Job[DownloadTurn], "queue.Queue[Event]"]:
         told: queue.Queue[Event] = queue.Queue()
-        return self.downloads.submit(DownloadTurn(model), told.put), told
+        return self.downloads.submit(DownloadTurn(model, accept_license), told.put), told
 
-    def fetch(self, model: str = "me/mine") -> Download:
+    def fetch(self, model: str = "me/mine", accept_license: bool = False) -> Download:
         """Ask, and look on to the end; raises what it failed with."""
-        return last(self.ask(model)[1])
+        return last(self.ask(model, accept_license)[1])
 
 
 def last(told: "queue.Queue[Event]") -> Download:
@@ -156,6 +159,20 @@ def test_xtts_is_not_fetched_before_its_licence_is_agreed_to(tmp_path: Path) -> 
             Looking(hub, tmp_path, accept_xtts_license=False).fetch("xtts_v2")
         assert hub.ranges() == []
         assert Looking(hub, tmp_path, accept_xtts_license=True).fetch("xtts_v2").status == "done"
+
+
+def test_who_agrees_to_the_licence_as_they_ask_has_cloned_voices_without_a_restart(
+    tmp_path: Path,
+) -> None:
+    files = dict.fromkeys(("config.json", "model.pth", "vocab.json", "speakers_xtts.pth"), DATA)
+    settings = Settings(_env_file=None, models_dir=tmp_path, accept_xtts_license=False)
+    with local_hub() as hub:
+        hub.repos["coqui/XTTS-v2"] = Repo(files)
+        looking = Looking(hub, tmp_path, accept_xtts_license=False)
+        assert looking.fetch("xtts_v2", accept_license=True).status == "done"
+    assert cloning_status(settings).state == "ready"
+    (tmp_path / "xtts_v2" / "tos_agreed.txt").unlink()
+    assert "nobody has said that they agree" in str(cloning_status(settings).reason)
 
 
 def test_there_is_an_end_to_how_many_run_at_once(looking: Looking, repo: Repo) -> None:

@@ -335,7 +335,9 @@ def test_xtts_is_fetched_only_by_who_agrees_to_its_licence(desk: Desk) -> None:
     assert desk.hub.ranges() == []
     assert desk.at_a_terminal("y\n", "download", "xtts_v2")[0] == 0
     assert desk.settings() == "ACCEPT_XTTS_LICENSE=true\n"
-    assert sorted(path.name for path in (desk.models / "xtts_v2").iterdir()) == sorted(files)
+    assert sorted(path.name for path in (desk.models / "xtts_v2").iterdir()) == sorted(
+        [*files, "tos_agreed.txt"]
+    )
 
 
 def test_yes_agrees_to_the_licence_which_is_shown_all_the_same(desk: Desk) -> None:

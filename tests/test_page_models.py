@@ -64,6 +64,12 @@ def fetch(models: "Locator", name: str) -> None:
     models.get_by_role("button", name="Fetch it").click()
 
 
+def cloning(http: httpx.Client) -> dict[str, str]:
+    """How voice cloning is."""
+    part: dict[str, str] = http.get("/health").json()["parts"]["voice_cloning"]
+    return part
+
+
 def test_what_is_here_says_what_it_is_for_and_is_loaded_and_unloaded(
     models: "Locator", http: httpx.Client
 ) -> None:
@@ -138,9 +144,13 @@ def test_what_can_be_fetched_is_searched_and_says_whether_it_fits(models: "Locat
     expect(offers).to_contain_text("None of the list")
 
 
-def test_xtts_shows_its_licence_first_and_how_to_agree(models: "Locator") -> None:
+def test_xtts_is_fetched_when_its_licence_is_agreed_to(
+    models: "Locator", hub: LocalHub, http: httpx.Client
+) -> None:
     from playwright.sync_api import expect
 
+    names = ("config.json", "model.pth", "vocab.json", "speakers_xtts.pth")
+    hub.repos["coqui/XTTS-v2"] = Repo(dict.fromkeys(names, b"x" * 1000))
     asked = []
     models.page.on("request", lambda request: asked.append(request.url))
     offers = models.get_by_label("Can be fetched")
@@ -148,10 +158,14 @@ def test_xtts_shows_its_licence_first_and_how_to_agree(models: "Locator") -> Non
     offers.get_by_role("button", name="Fetch xtts_v2").click()
     dialog = models.page.get_by_role("dialog")
     expect(dialog).to_contain_text("non-commercial")
-    expect(dialog).to_contain_text("xtts-license")
-    assert dialog.get_by_role("button", name="I agree").count() == 0
     dialog.get_by_role("button", name="Cancel").click()
     assert not [url for url in asked if url.endswith("/download")]
+    assert "There is no XTTS model" in cloning(http)["reason"]
+    offers.get_by_role("button", name="Fetch xtts_v2").click()
+    dialog.get_by_role("button", name="I agree: fetch it").click()
+    expect(models.page.locator(".toast")).to_contain_text("xtts_v2 is here.", timeout=30_000)
+    assert cloning(http)["status"] != "unavailable"
+    assert http.delete("/v1/models/xtts_v2").status_code == 200
 
 
 def test_what_cannot_be_fetched_says_why_as_text(models: "Locator", complaints: Complaints) -> None:

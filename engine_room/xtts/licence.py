@@ -1,6 +1,7 @@
-"""XTTS's licence: what it says in words, and asking whether the user agrees to it.
+"""XTTS's licence: what it says in words, asking whether the user agrees to it, and where the answer is kept.
 
-Asked on a terminal by a command of its own, never by the server, which must start without anybody there.
+Asked on a terminal by a command of its own, or by the page before a download; never by the server as it
+starts, for nobody may be there.
 """
 
 import os
@@ -11,6 +12,9 @@ from engine_room.settings import ENV_FILE, keep_setting
 
 SETTING = "ACCEPT_XTTS_LICENSE"
 COMMAND = f"{sys.executable} openai_api.py xtts-license"
+# In a model's folder: its licence was agreed to. Coqui's own programs write this file, with this sentence.
+AGREED_FILE = "tos_agreed.txt"
+AGREED = "I have read, understood and agreed to the Terms and Conditions."
 TERMS = """\
 XTTS, the model that speaks in cloned voices, is under the Coqui Public Model License 1.0.0. In short:
 
@@ -20,6 +24,16 @@ XTTS, the model that speaks in cloned voices, is under the Coqui Public Model Li
 
 The licence itself is what counts: https://coqui.ai/cpml (also LICENSE.txt of coqui/XTTS-v2 on Hugging Face).
 """
+
+
+def is_agreed(folder: Path, is_set: bool) -> bool:
+    """Whether the licence of the model in a folder is agreed to: by the setting, or by the file in it."""
+    return is_set or (folder / AGREED_FILE).is_file()
+
+
+def keep_agreement(folder: Path) -> None:
+    """Note in a model's folder that its licence was agreed to. Raises OSError."""
+    (folder / AGREED_FILE).write_text(AGREED, "utf-8")
 
 
 def ask(env_file: Path = ENV_FILE) -> int:

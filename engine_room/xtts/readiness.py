@@ -16,7 +16,7 @@ from engine_room.xtts.folder import (
     XttsFolder,
     default_folder,
 )
-from engine_room.xtts.licence import COMMAND, SETTING
+from engine_room.xtts.licence import COMMAND, SETTING, is_agreed
 
 # OpenAI's name for better speech: studio speakers where there is an XTTS model, else the fast voices.
 HIGH_QUALITY = "tts-1-hd"
@@ -46,7 +46,7 @@ def cloning_status(settings: Settings, folder: XttsFolder | None = None) -> Stat
             f"The XTTS model in {folder.path} has no {', '.join(folder.missing)}.",
             f"Put the missing files into {folder.path}.",
         )
-    if not settings.accept_xtts_license:
+    if not is_agreed(folder.path, settings.accept_xtts_license):
         return Status(
             "unavailable",
             f"XTTS is under the {LICENCE}, and nobody has said that they agree to it.",
