@@ -66,7 +66,8 @@ def _latin_spelling(word: re.Match[str]) -> str:
 
 def _not_english(why: str, param: str) -> InvalidRequest:
     return InvalidRequest(
-        f"The voices of this version speak English only, and {why}.",
+        f"This voice speaks English only, and {why}. Cloned voices speak 17 languages, and so do the studio "
+        "voices of XTTS (README: Speaking with your own voice).",
         param=param,
         code="unsupported_language",
     )

@@ -67,7 +67,7 @@ async function problemOf(answer) {
   const said = body?.error ?? {};
   const words = said.message ?? `The server answered ${answer.status} ${answer.statusText}.`;
   const wanted = key() ? "The server does not know this key." : "This server wants a key.";
-  const message = answer.status === 401 ? `${wanted} Enter one of its keys under Status.` : words;
+  const message = answer.status === 401 ? wanted : words; // the field for it comes by "key-wanted"
   const problem = new ApiProblem(message, answer.status, said.code ?? null);
   problem.body = body;
   if (answer.status === 401) dispatchEvent(new CustomEvent("key-wanted", { detail: problem }));

@@ -42,7 +42,7 @@ export class Rates {
     return [
       ["Busy with", running.length ? running.map((engine) => ENGINES[engine] ?? engine).join(", ") : "nothing", `${numbers.of("jobs_running")} running`],
       ["Waiting", String(numbers.of("jobs_waiting")), `${numbers.of("jobs_refused_total")} refused so far`],
-      ["Tokens per second", mean ? mean.toFixed(mean < 10 ? 1 : 0) : "–", growth(written, before.written)],
+      ["Tokens/s", mean ? mean.toFixed(mean < 10 ? 1 : 0) : "–", growth(written, before.written)],
       ["Remembered", cached ? `${Math.round(100 * cached)} %` : "–", "of the prompts"],
       ["Memory", numbers.of("process_resident_memory_bytes") ? size(numbers.of("process_resident_memory_bytes")) : "–", "of this server"],
       ["Up for", started ? hours(Date.now() / 1000 - started) : "–", `${numbers.of("http_requests_total")} requests`],

@@ -6,6 +6,7 @@ import { kept } from "./kept.js";
 import { Playback } from "./playback.js";
 import { snippets } from "./snippets.js";
 import { Player, wavOf } from "./sound.js";
+import { choice, choose } from "./store.js";
 import { busy, copyButton, download, el, field, icon, problem, single } from "./ui.js";
 
 const FORMATS = { mp3: "plays everywhere", wav: "exact, large", flac: "exact, smaller", opus: "smallest", aac: "for Apple", pcm: "bare samples" };
@@ -28,7 +29,7 @@ class Speak {
     this.text = el("textarea", { rows: 5, value: EXAMPLE, dir: "auto", oninput: () => this.#changed() });
     this.count = el("span", { class: "hint numbers" });
     this.voice = el("select", { onchange: () => this.#changed() });
-    this.speed = el("input", { type: "range", min: "0.5", max: "2", step: "0.05", value: "1", oninput: () => this.#changed() });
+    this.speed = el("input", { type: "range", min: "0.5", max: "2", step: "0.05", value: choice("speak-speed", "1"), oninput: () => this.#changed() });
     this.pace = el("output", { class: "hint numbers" });
     const formats = Object.entries(FORMATS).map(([name, use]) => el("option", { value: name }, `${name} (${use})`));
     this.format = el("select", { onchange: () => this.#changed() }, formats);
@@ -43,14 +44,16 @@ class Speak {
     this.node = el("div", { class: "column" },
       el("h1", {}, "Speak"), el("p", { class: "lead" }, "Write something, and hear it in any voice."),
       this.#form(), this.result, this.#code(), this.kept.node);
+    this.format.value = choice("speak-format", "mp3");
+    this.language.value = choice("speak-language", "");
     this.#idle();
-    this.#changed();
+    this.#draw();
   }
 
   #form() {
     return el("div", { class: "card stack" },
       field("Text", this.text, this.count),
-      el("div", { class: "fields" },
+      el("div", { class: "fields is-two" },
         field("Voice", this.voice), field("Language", this.language), field("File format", this.format),
         field("Speed", this.speed, this.pace)),
       el("div", { class: "row" }, this.button,
@@ -65,7 +68,7 @@ class Speak {
     const choose = (name) => {
       this.language_of_code = name;
       for (const each of buttons) each.setAttribute("aria-pressed", String(each.textContent === name));
-      this.#changed();
+      this.#draw();
     };
     const buttons = names.map((name) => el("button", { type: "button", class: "segment", "aria-pressed": String(name === names[0]), onclick: () => choose(name) }, name));
     return el("details", { class: "card" }, el("summary", {}, "The same from a program"),
@@ -78,7 +81,11 @@ class Speak {
 
   async shown() {
     this.wrong.replaceChildren();
-    await this.#fillVoices().catch((error) => this.#offerAgain(error));
+    try {
+      await this.#fillVoices();
+    } catch (error) {
+      return this.#offerAgain(error);
+    }
     await this.kept.refresh();
     const id = linked(location.hash);
     if (id && location.hash !== this.opened) await this.kept.listen(id);
@@ -93,7 +100,7 @@ class Speak {
 
   async #fillVoices() {
     const { data } = await get("/v1/audio/voices");
-    const chosen = this.voice.value || "alloy";
+    const chosen = this.voice.value || choice("speak-voice", "alloy");
     const groups = Object.entries(GROUPS).map(([type, label]) => {
       const voices = data.filter((voice) => voice.type === type);
       const options = voices.map((voice) => el("option", { value: voice.id }, voice.name));
@@ -102,7 +109,7 @@ class Speak {
     this.voice.replaceChildren(...groups.filter(Boolean));
     const isThere = data.some((voice) => voice.id === chosen);
     this.voice.value = isThere ? chosen : (data[0]?.id ?? "");
-    this.#changed();
+    this.#draw();
   }
 
   /** The request, with what is not as usual. */
@@ -114,6 +121,11 @@ class Speak {
   }
 
   #changed() {
+    for (const name of ["voice", "speed", "format", "language"]) choose(`speak-${name}`, this[name].value);
+    this.#draw();
+  }
+
+  #draw() {
     this.count.textContent = `${this.text.value.length.toLocaleString("en")} characters`;
     this.pace.textContent = `${this.speed.value} ×`;
     this.saver.replaceChildren(icon("download"), `Save as ${this.format.value}`);

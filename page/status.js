@@ -4,7 +4,7 @@ import { get, key, send, setKey } from "./api.js";
 import { CONNECTIONS } from "./connections.js";
 import { Rates, numbersOf } from "./numbers.js";
 import { microphoneProblem } from "./sound.js";
-import { busy, copyButton, el, say } from "./ui.js";
+import { busy, copyButton, el, mending, say } from "./ui.js";
 
 const EVERY_MS = 2000;
 const PARTS = {
@@ -131,7 +131,7 @@ class Status {
   // ---------------------------------------------------------------- the key
 
   #drawKey(isWanted) {
-    const field = el("input", { type: "password", autocomplete: "off", "aria-label": "API key", value: key(), placeholder: "One of the keys in OPENAI_API_KEYS" });
+    const field = el("input", { type: "password", autocomplete: "off", "aria-label": "API key", value: key(), placeholder: "The key" });
     const keep = el("button", { class: "button is-main" }, "Use this key");
     const use = async (event) => {
       event.preventDefault();
@@ -156,7 +156,7 @@ function partItem(name, { status, reason, mend }) {
     "li", { class: "part" },
     el("div", { class: "row is-apart" }, el("strong", {}, name), el("span", { class: `chip ${kind}` }, words)),
     reason && el("p", { class: "hint" }, reason[0].toUpperCase() + reason.slice(1)),
-    mend && el("p", { class: "hint mend" }, mend),
+    mend && el("p", { class: "hint mend" }, mending(mend)),
   );
 }
 

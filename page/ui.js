@@ -68,6 +68,13 @@ export function problem(error, where) {
   else say(text, { isProblem: true });
 }
 
+/** What mends a part that is not ready: a link where a model has to be fetched, which the page can do too. */
+export function mending(mend) {
+  const name = /\bmodels download (\S+)/.exec(mend ?? "")?.[1];
+  if (!name) return mend ?? "";
+  return el("a", { href: "#models", onclick: (event) => event.currentTarget.closest("dialog")?.close() }, `Fetch ${name} under Models.`);
+}
+
 /** A listener for a button that begins something and then ends it: the second click of a double click does
     nothing, or it would undo the first. */
 export function single(work) {

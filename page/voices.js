@@ -4,7 +4,7 @@ import { get, send } from "./api.js";
 import { newVoice } from "./new_voice.js";
 import { Playback, only } from "./playback.js";
 import { Player } from "./sound.js";
-import { busy, el, iconButton, problem, say, single } from "./ui.js";
+import { busy, el, iconButton, mending, problem, say, single } from "./ui.js";
 import { verdict } from "./verdict.js";
 
 const TYPES = { cloned: "Your own voices", standard: "Standard voices", studio: "Studio voices" };
@@ -65,7 +65,7 @@ class Voices {
       const isMute = type === "cloned" && this.cloning?.status === "unavailable";
       const more = voices.length - SHOWN;
       return el("section", { class: "stack", "aria-label": title }, el("h2", {}, title),
-        isMute && el("p", { class: "note" }, `They cannot speak yet: ${this.cloning.reason} ${this.cloning.mend} Their recordings can be played.`),
+        isMute && el("p", { class: "note" }, `They cannot speak yet, but their recordings can be played. ${this.cloning.reason} `, mending(this.cloning.mend)),
         el("div", { class: "cards" }, voices.slice(0, SHOWN).map((voice) => this.#card(voice))),
         more > 0 && el("p", { class: "hint" }, `And ${more.toLocaleString("en")} more. Search for one by its name.`));
     });
@@ -83,7 +83,7 @@ class Voices {
       iconButton("trash", `Delete ${voice.name}`, () => this.#ask(voice)),
     ];
     return el("article", { class: "card voice", "aria-label": voice.name }, play,
-      el("div", { class: "grow" }, el("h3", { class: "cut", dir: "auto" }, voice.name), el("p", { class: "hint cut", dir: "auto", title: voice.description }, voice.description)),
+      el("div", { class: "grow" }, el("h3", { class: "cut", dir: "auto" }, voice.name), el("p", { class: "hint", dir: "auto" }, voice.description)),
       el("span", { class: "own" }, own), wrong);
   }
 
@@ -122,7 +122,7 @@ class Voices {
     const [told, sound] = await Promise.all([get(path), send(`${path}/preview`).then((answer) => answer.blob()).catch(() => null)]);
     const close = el("button", { type: "button", class: "button", onclick: () => this.details.close() }, "Close");
     this.details.replaceChildren(el("div", { class: "stack" }, el("h2", { dir: "auto" }, told.name), verdict(told), sound && this.preview.node,
-      el("p", { class: "hint" }, told.ready ? "It can speak: choose it in Speak or Talk." : `It cannot speak yet. ${told.engine_status.reason ?? ""} ${told.engine_status.mend ?? ""}`), close));
+      el("p", { class: "hint" }, told.ready ? "It can speak: choose it in Speak or Talk." : [`It cannot speak yet. ${told.engine_status.reason ?? ""} `, mending(told.engine_status.mend)]), close));
     this.details.showModal();
     if (sound) await this.preview.load(sound);
   }

@@ -60,6 +60,19 @@ def test_a_text_is_heard_in_a_voice_and_saved_in_any_format(
     expect(place).to_have_attribute("aria-valuenow", place.get_attribute("aria-valuemax") or "")
 
 
+def test_what_was_chosen_is_chosen_again_the_next_time(page: "Page", speak: "Locator") -> None:
+    from playwright.sync_api import expect
+
+    chosen = {"Voice": "nova", "File format": "flac", "Language": "en"}
+    for label, value in chosen.items():
+        speak.get_by_label(label, exact=True).select_option(value)
+    speak.get_by_label("Speed").fill("1.25")
+    page.reload()
+    for label, value in {**chosen, "Speed": "1.25"}.items():
+        expect(speak.get_by_label(label, exact=True)).to_have_value(value)
+    expect(speak.get_by_text("1.25 ×")).to_be_visible()
+
+
 def test_a_long_text_is_heard_before_all_of_it_is_made_and_can_be_stopped(
     page: "Page", speak: "Locator"
 ) -> None:
@@ -176,6 +189,22 @@ def test_without_a_server_it_says_so_and_goes_on_when_there_is_one(
     expect(speak.get_by_role("alert")).to_contain_text("Is it running?")
     page.unroute("**/v1/audio/speech")
     say(speak, "Here again.")
+
+
+def test_opened_without_a_server_it_says_so_once(page: "Page", complaints: Complaints) -> None:
+    from playwright.sync_api import expect
+
+    complaints.expected = ["ERR_CONNECTION_REFUSED"]
+    page.route("**/v1/audio/**", lambda route: route.abort("connectionrefused"))
+    page.locator("#tab-speak").click()
+    speak = page.locator("section#speak")
+    again = speak.get_by_role("button", name="Try again")
+    expect(again).to_be_visible()
+    expect(speak.get_by_text("Is it running?")).to_have_count(1)
+    page.unroute("**/v1/audio/**")
+    again.click()
+    expect(speak.get_by_label("Voice", exact=True)).to_have_value("alloy")
+    expect(speak.get_by_text("Is it running?")).to_have_count(0)
 
 
 def test_a_server_that_goes_away_in_the_middle_is_said(

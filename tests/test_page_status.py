@@ -27,13 +27,15 @@ def test_it_tells_what_is_ready_and_what_the_server_does(status: "Page", server:
     parts = status.get_by_role("region", name="Parts").get_by_role("listitem")
     expect(parts).to_have_count(5)
     expect(parts.filter(has_text="Transcription")).to_contain_text("Ready")
-    expect(parts.filter(has_text="Cloned voices")).to_contain_text("models download xtts_v2")
+    fetch = parts.filter(has_text="Cloned voices").get_by_role("link")
+    expect(fetch).to_have_text("Fetch xtts_v2 under Models.")
+    expect(fetch).to_have_attribute("href", "#models")
     tile = status.locator(".tile")
     expect(tile.filter(has_text="Memory")).to_contain_text(re.compile("[MG]B"))
     expect(tile.filter(has_text="Waiting")).to_contain_text("0")
     with server.client() as client:
         client.completions.create(model="gpt-4", prompt="Once upon", max_tokens=20)
-    expect(tile.filter(has_text="Tokens per second")).to_contain_text(re.compile(r"\d+ written"))
+    expect(tile.filter(has_text="Tokens/s")).to_contain_text(re.compile(r"\d+ written"))
 
 
 def test_it_lists_what_failed_as_text(status: "Page", server: Server) -> None:
@@ -123,7 +125,8 @@ def test_where_a_key_is_wanted_everything_leads_to_its_field(
     screenshot(page, "status-key")
     field.fill("wrong")
     page.get_by_role("button", name="Use this key").click()
-    expect(page.get_by_role("alert").last).to_be_visible()
+    expect(page.get_by_role("alert").last).to_contain_text("The server does not know this key.")
+    expect(page.get_by_text("under Status")).to_have_count(0)
     field.fill("open-sesame")
     page.get_by_role("button", name="Use this key").click()
     expect(page.get_by_text("The key works.").first).to_be_visible()

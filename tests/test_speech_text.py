@@ -150,7 +150,7 @@ def test_foreign_letters_in_an_english_sentence_become_latin_ones() -> None:
 )
 def test_another_language_is_refused_with_what_can_be_spoken(text: str) -> None:
     error = refusal(text)
-    assert error.message.startswith("The voices of this version speak English only")
+    assert error.message.startswith("This voice speaks English only, and ")
     assert (error.param, error.code) == ("input", "unsupported_language")
 
 
