@@ -13,6 +13,7 @@ import pytest
 from tests.browser import SIZES, Complaints, screenshot, serious_findings
 from tests.conftest import Server, running_server
 from tests.pictures import encoded, noise
+from tests.vision_models import write_pair
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page, Route
@@ -465,28 +466,47 @@ def test_names_of_models_and_voices_are_shown_as_the_text_that_they_are(page: "P
     assert page.evaluate("window.hacked") is None
 
 
-def test_an_image_is_attached_where_the_model_sees(page: "Page", tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def seeing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with a tiny model that sees, beside the bundled one."""
+    folder = tmp_path_factory.mktemp("seeing")
+    (folder / "models").mkdir()
+    write_pair(folder / "models", "llava")
+    with running_server(folder) as running:
+        yield running
+
+
+def test_an_image_is_attached_where_the_model_sees(
+    open_page: Callable[..., "Page"], seeing: Server, tmp_path: Path
+) -> None:
     from playwright.sync_api import expect
 
+    page = open_page(url=seeing.url)
+    page.get_by_label("Model", exact=True).select_option("smollm2-135m-instruct")
     page.get_by_role("button", name=re.compile("Attach an image: smollm2.* sees none")).click()
     expect(page.get_by_text("sees no images").first).to_be_visible()
-    model = {"id": "seer", "root": "seer", "type": "chat", "input_modalities": ["text", "image"]}
-    page.route("**/v1/models", lambda route: route.fulfill(json={"data": [model]}))
-    page.reload()
+    page.get_by_label("Model", exact=True).select_option("seer")
     expect(page.get_by_role("button", name="Attach an image", exact=True)).to_be_visible()
-    asked = says(page, chunks("A picture.") + DONE)
+    page.get_by_role("button", name="Settings of replies").click()
+    page.get_by_label("Longest reply").fill("20")
+    page.get_by_role("button", name="Save").click()
     (tmp_path / "a.png").write_bytes(encoded(noise(1, 2000, 30)))
     (tmp_path / "b.png").write_bytes(b"no picture")
     page.get_by_label("Images").set_input_files([tmp_path / "a.png", tmp_path / "b.png"])
     expect(page.get_by_alt_text("Image to send")).to_have_count(1)
     expect(page.get_by_text("b.png is no image")).to_be_visible()
-    send(page, "What is this?")
+    with page.expect_request("**/v1/chat/completions") as asking:
+        send(page, "What is this?")
     written(page)
-    image, text = asked[0]["messages"][0]["content"]
+    image, text = json.loads(asking.value.post_data or "")["messages"][0]["content"]
     assert text == {"type": "text", "text": "What is this?"}
     assert image["image_url"]["url"].startswith("data:image/jpeg;base64,")
     assert len(base64.b64decode(image["image_url"]["url"].partition(",")[2])) < 100_000
     expect(page.get_by_alt_text("Attached image")).to_be_visible()
+    expect(last_reply(page).get_by_role("alert")).to_have_count(0)
+    told = re.search(r"seer .*written · (\d+) read", last_reply(page).inner_text())
+    assert told
+    assert int(told[1]) > 36  # the image's own tokens, and the question's
 
 
 def test_a_reply_is_spoken_while_it_is_written(page: "Page") -> None:
