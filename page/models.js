@@ -2,19 +2,20 @@
 
 import { get, post, send } from "./api.js";
 import { Downloads } from "./downloads.js";
-import { busy, el, field, icon, iconButton, problem, say, size } from "./ui.js";
+import { busy, el, field, icon, iconButton, linked, problem, say, size } from "./ui.js";
 
 const KINDS = {
   chat: "Chat", transcription: "Transcription", voice: "Voice", "voice cloning": "Cloned voices", embedding: "Search (embeddings)", speech: "Speech",
 };
 const LOADABLE = ["chat", "embedding", "transcription", "voice cloning"];
+const AT_FIRST = 8; // of those that can be fetched: the list is long on a phone
 const STATES = { loaded: "in memory", loading: "is being loaded", available: "" };
 
 /** Draw the tab. */
 export function open(section) {
   const tab = new Models();
   section.append(tab.node);
-  section.addEventListener("shown", () => tab.refresh());
+  section.addEventListener("shown", () => tab.shown());
 }
 
 class Models {
@@ -28,12 +29,13 @@ class Models {
     this.kind = el("select", { onchange: () => this.#drawOffers() }, el("option", { value: "" }, "Everything"), kinds);
     this.fitting = el("input", { type: "checkbox", checked: true, onchange: () => this.#drawOffers() });
     this.offers = el("ul", { class: "rows" });
+    this.more = el("button", { type: "button", class: "button is-small", onclick: () => this.#showAll() });
     this.dialog = el("dialog", { "aria-label": "Are you sure?" });
     this.node = el("div", { class: "column" }, el("h1", {}, "Models"), this.lead, this.wrong, this.downloads.node,
       el("section", { class: "card stack", "aria-label": "On this machine" }, el("h2", {}, "On this machine"), this.here),
       el("section", { class: "card stack", "aria-label": "Can be fetched" }, el("h2", {}, "Can be fetched"),
         el("div", { class: "fields" }, field("Search", this.search), field("For", this.kind)),
-        el("label", { class: "check" }, this.fitting, "Only what fits the memory that is free now"), this.offers, this.#other()),
+        el("label", { class: "check" }, this.fitting, "Only what fits the memory that is free now"), this.offers, this.more, this.#other()),
       this.dialog);
     this.told = { data: [], here: [] };
     this.models = [];
@@ -50,6 +52,15 @@ class Models {
     const button = el("button", { type: "button", class: "button", onclick: () => busy(button, work, wrong) }, icon("download"), "Fetch it");
     return el("div", { class: "stack" },
       el("div", { class: "row is-low" }, el("div", { class: "grow" }, field("Another model of Hugging Face (GGUF)", name)), button), wrong);
+  }
+
+  /** A link may name a model to be looked for. */
+  shown() {
+    if (linked()) {
+      this.search.value = linked();
+      this.fitting.checked = false;
+    }
+    return this.refresh();
   }
 
   async refresh() {
@@ -108,8 +119,17 @@ class Models {
       return (!this.kind.value || offer.kind === this.kind.value) && (!this.fitting.checked || offer.fits) && words.every((word) => said.includes(word));
     });
     found.sort((one, other) => (other.id === this.told.best) - (one.id === this.told.best)); // the best first
-    this.offers.replaceChildren(...found.map((offer) => this.#offerRow(offer)));
+    const shown = this.isAll ? found : found.slice(0, AT_FIRST);
+    this.more.hidden = shown.length === found.length;
+    this.more.textContent = `Show all ${found.length}`;
+    this.offers.replaceChildren(...shown.map((offer) => this.#offerRow(offer)));
     if (!found.length) this.offers.append(el("li", { class: "empty" }, "None of the list is like that."));
+  }
+
+  #showAll() {
+    this.isAll = true;
+    this.#drawOffers();
+    this.offers.children[AT_FIRST].querySelector("button").focus();
   }
 
   #offerRow(offer) {

@@ -7,7 +7,7 @@ import { Playback } from "./playback.js";
 import { snippets } from "./snippets.js";
 import { Player, wavOf } from "./sound.js";
 import { choice, choose } from "./store.js";
-import { busy, copyButton, download, el, field, icon, problem, single } from "./ui.js";
+import { busy, copyButton, download, el, field, icon, linked, problem, single } from "./ui.js";
 
 const FORMATS = { mp3: "plays everywhere", wav: "exact, large", flac: "exact, smaller", opus: "smallest", aac: "for Apple", pcm: "bare samples" };
 const GROUPS = { cloned: "Your own", standard: "Standard", studio: "Studio" };
@@ -87,7 +87,7 @@ class Speak {
       return this.#offerAgain(error);
     }
     await this.kept.refresh();
-    const id = linked(location.hash);
+    const id = linked();
     if (id && location.hash !== this.opened) await this.kept.listen(id);
     this.opened = location.hash;
   }
@@ -192,15 +192,5 @@ class Speak {
     if (format === "wav" && this.playback.blob) return download(this.playback.blob, name);
     const answer = await send("/v1/audio/speech", { method: "POST", body: { ...this.#said, response_format: format } });
     return download(await answer.blob(), name);
-  }
-}
-
-/** What a link (`#speak/hello.wav`) names; a broken one as it is. */
-function linked(hash) {
-  const name = hash.split("/")[1] ?? "";
-  try {
-    return decodeURIComponent(name);
-  } catch {
-    return name;
   }
 }

@@ -68,11 +68,21 @@ export function problem(error, where) {
   else say(text, { isProblem: true });
 }
 
+/** What a link names behind its tab (`#speak/hello.wav`); a broken one as it is. */
+export function linked() {
+  const name = location.hash.split("/")[1] ?? "";
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name;
+  }
+}
+
 /** What mends a part that is not ready: a link where a model has to be fetched, which the page can do too. */
 export function mending(mend) {
   const name = /\bmodels download (\S+)/.exec(mend ?? "")?.[1];
   if (!name) return mend ?? "";
-  return el("a", { href: "#models", onclick: (event) => event.currentTarget.closest("dialog")?.close() }, `Fetch ${name} under Models.`);
+  return el("a", { href: `#models/${name}`, onclick: (event) => event.currentTarget.closest("dialog")?.close() }, `Fetch ${name} under Models.`);
 }
 
 /** A listener for a button that begins something and then ends it: the second click of a double click does

@@ -132,6 +132,10 @@ def test_what_can_be_fetched_is_searched_and_says_whether_it_fits(models: "Locat
 
     offers = models.get_by_label("Can be fetched")
     expect(offers.get_by_role("button", name="Fetch qwen3-0.6b", exact=True)).to_be_visible()
+    expect(offers.get_by_role("button", name="Fetch bm_fable", exact=True)).to_have_count(0)
+    offers.get_by_role("button", name="Show all").click()
+    expect(offers.get_by_role("listitem").nth(8).get_by_role("button")).to_be_focused()
+    expect(offers.get_by_role("button", name="Fetch bm_fable", exact=True)).to_be_visible()
     offers.get_by_label("Only what fits").uncheck()
     giant = offers.get_by_role("listitem").filter(has_text="giant")
     expect(giant.locator(".chip.is-bad")).to_contain_text("too large now: needs")
@@ -155,6 +159,7 @@ def test_xtts_is_fetched_when_its_licence_is_agreed_to(
     models.page.on("request", lambda request: asked.append(request.url))
     offers = models.get_by_label("Can be fetched")
     offers.get_by_label("Only what fits").uncheck()
+    offers.get_by_label("Search").fill("cloned voices")
     offers.get_by_role("button", name="Fetch xtts_v2").click()
     dialog = models.page.get_by_role("dialog")
     expect(dialog).to_contain_text("non-commercial")

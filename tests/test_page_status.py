@@ -29,7 +29,7 @@ def test_it_tells_what_is_ready_and_what_the_server_does(status: "Page", server:
     expect(parts.filter(has_text="Transcription")).to_contain_text("Ready")
     fetch = parts.filter(has_text="Cloned voices").get_by_role("link")
     expect(fetch).to_have_text("Fetch xtts_v2 under Models.")
-    expect(fetch).to_have_attribute("href", "#models")
+    expect(fetch).to_have_attribute("href", "#models/xtts_v2")
     tile = status.locator(".tile")
     expect(tile.filter(has_text="Memory")).to_contain_text(re.compile("[MG]B"))
     expect(tile.filter(has_text="Waiting")).to_contain_text("0")

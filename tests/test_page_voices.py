@@ -134,7 +134,8 @@ def test_without_an_xtts_model_the_page_says_what_mends_it_and_plays_the_recordi
     expect(card.locator(".problem")).to_have_count(0)
     card.get_by_role("button", name="About Grandma").click()
     voices.page.get_by_role("dialog").get_by_role("link", name="Fetch xtts_v2").click()
-    expect(voices.page.locator("section#models")).to_be_visible()
+    models = voices.page.locator("section#models")
+    expect(models.get_by_role("button", name="Fetch xtts_v2")).to_be_visible()
     voices.page.locator("#tab-voices").click()  # which an open dialog would not let through
 
 
