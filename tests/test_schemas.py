@@ -368,7 +368,7 @@ def description() -> Any:
     return with_nulls(yaml.load(DESCRIPTION.read_text(encoding="utf-8"), Loader=loader))
 
 
-@pytest.mark.parametrize(("name", "answer"), ANSWERS, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("name", "answer"), ANSWERS, ids=[name for name, _ in ANSWERS])
 def test_our_answers_are_valid_by_openais_own_description(
     description: Any, name: str, answer: Any
 ) -> None:
