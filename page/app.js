@@ -60,6 +60,15 @@ function walk(event) {
   tab(name).focus();
 }
 
+/** The second click of a double click does nothing: it would begin a thing twice, or end what the first one began,
+    or press what has come in its place. */
+function dropSecond(event) {
+  if (event.detail < 2 || !event.target.closest("button")) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+}
+
+addEventListener("click", dropSecond, { capture: true });
 for (const name of NAMES) tab(name).addEventListener("click", () => (location.hash = name));
 document.querySelector("[role=tablist]").addEventListener("keydown", walk);
 addEventListener("hashchange", () => {

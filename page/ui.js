@@ -68,14 +68,6 @@ export function problem(error, where) {
   else say(text, { isProblem: true });
 }
 
-/** A listener for a button that begins something and then ends it: the second click of a double click does
-    nothing, or it would undo the first. */
-export function single(work) {
-  return (event) => {
-    if (event.detail < 2) work(event);
-  };
-}
-
 /** Do async `work` while a button is disabled, so that a second click does nothing; a failure is shown. */
 export async function busy(button, work, where) {
   if (button.disabled) return undefined;
