@@ -1,5 +1,6 @@
 // The tabs: one module each, loaded when its tab is first opened. The hash of the URL says which is open.
 
+import { keepFocus } from "./focus.js";
 import { el, problem } from "./ui.js";
 
 const NAMES = ["talk", "speak", "voices", "transcribe", "models", "status"];
@@ -81,4 +82,5 @@ addEventListener("key-wanted", (event) => {
   problem(event.detail);
   location.hash = "status/key";
 });
+keepFocus();
 show();

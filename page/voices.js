@@ -150,6 +150,7 @@ class Voices {
     this.#leaving.set(voice.id, { until: Date.now() + UNDO_S * 1000, left, end });
     this.#tick(voice.id);
     this.#draw();
+    left.closest("article")?.querySelector("button").focus();
   }
 
   #tick(id) {
