@@ -37,8 +37,8 @@ def shown(page: "Page", tab: str) -> None:
     """Go to a tab, or leave it and come back."""
     from playwright.sync_api import expect
 
-    away = "status" if tab != "status" else "talk"
-    for name in (away, tab):
+    page.bring_to_front()  # behind another one it is drawn once a second
+    for name in ("talk", tab):
         page.locator(f"#tab-{name}").click()
         expect(page.locator(f"section#{name} h1")).to_be_visible()
 
@@ -65,8 +65,8 @@ def test_a_voice_made_in_one_tab_is_in_the_other_when_shown_and_gone_when_delete
         http.delete("/v1/audio/voices/Shared").raise_for_status()
     other.locator("#speak").get_by_role("button", name="Speak", exact=True).click()
     expect(other.locator("#speak").get_by_role("alert")).to_contain_text("Shared")
-    listen = page.get_by_role("button", name="Listen to Shared")
-    listen.click()
+    page.bring_to_front()
+    page.get_by_role("button", name="Listen to Shared").click()
     expect(page.get_by_role("article", name="Shared").get_by_role("alert")).to_contain_text(
         "Shared"
     )
@@ -105,6 +105,7 @@ def test_a_model_removed_in_one_tab_says_so_in_the_other_and_is_gone(
         shown(each, "models")
         expect(each.get_by_role("button", name="Remove shared")).to_be_visible()
     for each in (page, other):
+        each.bring_to_front()
         each.get_by_role("button", name="Remove shared").click()
         each.get_by_role("button", name="Remove it").click()
         expect(each.get_by_role("button", name="Remove shared")).to_have_count(0)
@@ -127,6 +128,7 @@ def test_a_model_loaded_in_one_tab_is_unloaded_in_the_other(page: "Page", other:
             button.click()
         expect(each.get_by_role("button", name=f"{after} {name}", exact=True)).to_be_visible()
     # What the first tab shows is old by now; its button does what it says all the same.
+    page.bring_to_front()
     page.get_by_role("button", name=f"Unload {name}").click()
     expect(page.get_by_role("button", name=f"Load {name}", exact=True)).to_be_visible()
     expect(page.get_by_role("alert")).to_have_count(0)
