@@ -76,10 +76,18 @@ async function problemOf(answer) {
 
 async function json(answer) {
   try {
-    return await answer.json();
+    return parsed(await answer.text());
   } catch (error) {
-    if (error.name === "AbortError") throw error;
+    if (error.name === "AbortError" || error instanceof ApiProblem) throw error;
     throw new ApiProblem(WENT_AWAY);
+  }
+}
+
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new ApiProblem("The server gave an answer that this page does not understand.");
   }
 }
 
@@ -109,7 +117,7 @@ export async function* events(path, body, signal, { hasDone = true } = {}) {
         if (!line.startsWith("data:")) continue;
         const data = line.slice(5).trim();
         if (data === "[DONE]") return;
-        yield checked(JSON.parse(data));
+        yield checked(parsed(data));
       }
     }
   } finally {

@@ -1,5 +1,6 @@
 // The tabs: one module each, loaded when its tab is first opened. The hash of the URL says which is open.
 
+import { keepFocus } from "./focus.js";
 import { el, problem } from "./ui.js";
 
 const NAMES = ["talk", "speak", "voices", "transcribe", "models", "status"];
@@ -60,6 +61,15 @@ function walk(event) {
   tab(name).focus();
 }
 
+/** The second click of a double click does nothing: it would begin a thing twice, or end what the first one began,
+    or press what has come in its place. */
+function dropSecond(event) {
+  if (event.detail < 2 || !event.target.closest("button")) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+}
+
+addEventListener("click", dropSecond, { capture: true });
 for (const name of NAMES) tab(name).addEventListener("click", () => (location.hash = name));
 document.querySelector("[role=tablist]").addEventListener("keydown", walk);
 addEventListener("hashchange", () => {
@@ -72,4 +82,5 @@ addEventListener("key-wanted", (event) => {
   problem(event.detail);
   location.hash = "status/key";
 });
+keepFocus();
 show();

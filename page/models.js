@@ -105,10 +105,12 @@ class Models {
   #loader(model, status) {
     const isLoaded = status === "loaded";
     const work = async () => {
+      const hadFocus = document.activeElement === button;
       await post(`/v1/models/${isLoaded ? "unload" : "load"}`, { model: model.id });
       await this.refresh();
+      if (hadFocus) [...this.here.querySelectorAll("[data-model]")].find((each) => each.dataset.model === model.id)?.focus();
     };
-    const button = el("button", { type: "button", class: "button is-small", "aria-label": `${isLoaded ? "Unload" : "Load"} ${model.id}`, onclick: () => busy(button, work) }, isLoaded ? "Unload" : "Load");
+    const button = el("button", { type: "button", class: "button is-small", dataset: { model: model.id }, "aria-label": `${isLoaded ? "Unload" : "Load"} ${model.id}`, onclick: () => busy(button, work) }, isLoaded ? "Unload" : "Load");
     return button;
   }
 

@@ -1,6 +1,6 @@
 // A new voice: from a file or from the microphone, cut to its best part, named, and sent.
 
-import { ApiProblem, send } from "./api.js";
+import { ApiProblem, post } from "./api.js";
 import { SPOKEN, languageOptions } from "./languages.js";
 import { Playback } from "./playback.js";
 import { RecordButton } from "./record-button.js";
@@ -100,7 +100,7 @@ class NewVoice {
     if (this.language.value) form.append("language", this.language.value);
     if (this.about.value) form.append("description", this.about.value);
     form.append("consent", "Said on the page that this person agrees.");
-    const made = await (await send("/v1/audio/voices", { method: "POST", body: form })).json();
+    const made = await post("/v1/audio/voices", form);
     this.#clear();
     this.said.replaceChildren(el("h3", { dir: "auto" }, `${made.name}: what the recording is worth`), verdict(made));
     await this.onmade(made);

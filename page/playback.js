@@ -80,7 +80,9 @@ export class Playback {
     if (this.#url) URL.revokeObjectURL(this.#url);
     const isBare = blob.type.startsWith("audio/pcm");
     this.#url = URL.createObjectURL(isBare ? wavOf(this.samples, RATE_HZ) : blob);
-    this.#audio.src = this.#url;
+    // Asked for an empty file, the browser complains of its length.
+    if (blob.size) this.#audio.src = this.#url;
+    else this.#audio.removeAttribute("src");
     this.#tell();
     return this.samples !== null;
   }

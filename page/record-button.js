@@ -1,7 +1,7 @@
 // "Record": a button that begins and ends a recording, with a live level and a clock beside it.
 
 import { microphoneProblem, record } from "./sound.js";
-import { busy, duration, el, icon, single } from "./ui.js";
+import { busy, duration, el, icon } from "./ui.js";
 
 /** `onbegin` is called before the microphone is asked for, `ontake` with the recording, a wav Blob; what goes
     wrong is said in `wrong`. `isRaw`: as the microphone hears it. `node` is the row. */
@@ -11,7 +11,7 @@ export class RecordButton {
   constructor({ onbegin, ontake, wrong, isRaw = false }) {
     Object.assign(this, { onbegin, ontake, isRaw });
     const why = microphoneProblem();
-    this.button = el("button", { type: "button", class: "button", disabled: Boolean(why), onclick: single(() => busy(this.button, () => this.#record(), wrong)) });
+    this.button = el("button", { type: "button", class: "button", disabled: Boolean(why), onclick: () => busy(this.button, () => this.#record(), wrong) });
     this.level = el("span");
     this.clock = el("span", { class: "hint numbers" });
     this.meter = el("div", { class: "grow", hidden: true }, el("div", { class: "level" }, this.level));

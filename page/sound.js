@@ -206,6 +206,7 @@ class Blocks {
     const answer = await this.answer;
     if (this.#isStopped) return;
     const type = answer.headers.get("content-type") ?? "";
+    if (!type.startsWith("audio/")) throw new Error("The answer is no sound.");
     this.rateHz = Number(/rate=(\d+)/.exec(type)?.[1] ?? RATE_HZ);
     this.#reader = answer.body.getReader();
     let rest = new Uint8Array();

@@ -7,7 +7,7 @@ import { Playback } from "./playback.js";
 import { snippets } from "./snippets.js";
 import { Player, wavOf } from "./sound.js";
 import { choice, choose } from "./store.js";
-import { busy, copyButton, download, el, field, icon, linked, problem, single } from "./ui.js";
+import { busy, copyButton, download, el, field, icon, linked, problem } from "./ui.js";
 
 const FORMATS = { mp3: "plays everywhere", wav: "exact, large", flac: "exact, smaller", opus: "smallest", aac: "for Apple", pcm: "bare samples" };
 const GROUPS = { cloned: "Your own", standard: "Standard", studio: "Studio" };
@@ -34,7 +34,7 @@ class Speak {
     const formats = Object.entries(FORMATS).map(([name, use]) => el("option", { value: name }, `${name} (${use})`));
     this.format = el("select", { onchange: () => this.#changed() }, formats);
     this.language = el("select", { onchange: () => this.#changed() }, languageOptions(SPOKEN, "Found out from the text"));
-    this.button = el("button", { type: "button", class: "button is-main", onclick: single(() => this.#press()) });
+    this.button = el("button", { type: "button", class: "button is-main", onclick: () => this.#press() });
     this.wrong = el("div");
     this.playback = new Playback({ label: "the speech" });
     this.saver = el("button", { type: "button", class: "button is-small", onclick: () => busy(this.saver, () => this.#save()) });

@@ -12,11 +12,20 @@ export const troubles = new EventTarget();
 export const others = new EventTarget();
 
 const channel = "BroadcastChannel" in globalThis ? new BroadcastChannel(NAME) : null;
-if (channel) channel.onmessage = ({ data }) => others.dispatchEvent(new CustomEvent("changed", { detail: data }));
+if (channel) {
+  channel.onmessage = ({ data }) => {
+    removed.delete(data); // if it was brought back there, it is kept here too
+    changedElsewhere(data);
+  };
+}
 
 const inMemory = new Map();
 const removed = new Set(); // here: a reply that was still being written brings no conversation back
 let opening = null;
+
+function changedElsewhere(id) {
+  others.dispatchEvent(new CustomEvent("changed", { detail: id }));
+}
 
 function trouble(text) {
   troubles.dispatchEvent(new CustomEvent("trouble", { detail: text }));
@@ -82,15 +91,15 @@ export async function conversation(id) {
 }
 
 /** Keep a conversation. If another tab went on with it since it was read, it is not overwritten: this one
-    becomes a conversation of its own (its `id` and `title` change). */
+    becomes a conversation of its own (its `id` and `title` change). One that was deleted stays deleted. */
 export async function keep(conversation) {
   if (removed.has(conversation.id)) return;
   conversation.updatedAt = Date.now();
   const kept = inMemory.has(conversation.id) ? null : await database();
   try {
     if (!kept) throw new DOMException("", "UnknownError");
-    await write(kept, conversation);
-    channel?.postMessage(conversation.id);
+    if (await write(kept, conversation)) channel?.postMessage(conversation.id);
+    else changedElsewhere(conversation.id);
   } catch (error) {
     if (error.name === "QuotaExceededError") {
       trouble("The browser's storage is full: this conversation lasts until the page is closed. Export or delete some.");
@@ -99,12 +108,16 @@ export async function keep(conversation) {
   }
 }
 
+/** Whether it is kept now: one that was kept before, and is no more, is not. */
 function write(kept, conversation) {
+  let isThere = true;
   return new Promise((resolve, reject) => {
     const transaction = kept.transaction([NAME, HEADS], "readwrite");
     const store = transaction.objectStore(NAME);
     const reading = store.get(conversation.id);
     reading.onsuccess = () => {
+      isThere = Boolean(reading.result) || conversation.revision === 0;
+      if (!isThere) return;
       if (reading.result && reading.result.revision !== conversation.revision) {
         conversation.id = newId();
         conversation.title = `${conversation.title} (from another tab)`;
@@ -113,7 +126,7 @@ function write(kept, conversation) {
       store.put(conversation);
       transaction.objectStore(HEADS).put(headOf(conversation));
     };
-    transaction.oncomplete = () => resolve();
+    transaction.oncomplete = () => resolve(isThere);
     transaction.onabort = () => reject(transaction.error);
   });
 }
@@ -121,7 +134,7 @@ function write(kept, conversation) {
 /** Keep a conversation that was deleted here after all. */
 export async function restore(conversation) {
   removed.delete(conversation.id);
-  await keep(conversation);
+  await keep(Object.assign(conversation, { revision: 0 }));
 }
 
 /** Delete a conversation. */

@@ -40,10 +40,7 @@ export class Composer {
     this.listening = el("div", { class: "listening", hidden: true }, this.heard, el("div", { class: "level" }, this.level), iconButton("close", "Forget what was said", () => this.microphone.cancel()));
     this.quiet = el("button", { class: "button is-small", type: "button", hidden: true, onclick: () => this.onstop() }, icon("stop"), "Stop speaking");
     this.send = iconButton("send", "Send", null, { class: "icon-button is-main", type: "submit" });
-    this.stop = iconButton("stop", "Stop writing", (event) => {
-      // The second click of a double click on "Send", in whose place this is.
-      if (event.detail < 2) this.onstop();
-    }, { class: "icon-button is-main", hidden: true });
+    this.stop = iconButton("stop", "Stop writing", () => this.onstop(), { class: "icon-button is-main", hidden: true });
     this.element = this.#form();
   }
 

@@ -6,6 +6,7 @@ import { busy, download, el, icon, iconButton, say } from "./ui.js";
 /** The list. `onopen(id)` when one is chosen, `onnew()` for a fresh one, `onremoved(id)` when one is gone. */
 export class ConversationList {
   #shown = null;
+  #drawn = ""; // what the list shows: it is drawn anew only when that is another, for the focus in it
 
   constructor({ onopen, onnew, onremoved, onrenamed }) {
     Object.assign(this, { onopen, onnew, onremoved, onrenamed });
@@ -27,6 +28,9 @@ export class ConversationList {
   async refresh(id = this.#shown) {
     this.#shown = id;
     const all = await heads();
+    const drawn = JSON.stringify([id, all.map((head) => [head.id, head.title])]);
+    if (drawn === this.#drawn) return;
+    this.#drawn = drawn;
     const items = all.map((head) => this.#item(head));
     this.items.replaceChildren(...(items.length ? items : [el("li", { class: "hint" }, "Your conversations stay in this browser.")]));
   }
@@ -35,7 +39,7 @@ export class ConversationList {
     const name = title || "Without a name";
     const isShown = id === this.#shown;
     const open = el(
-      "button", { class: "talk-list-name", type: "button", dir: "auto", "aria-current": isShown ? "true" : null, onclick: () => this.onopen(id) }, name,
+      "button", { class: "talk-list-name", type: "button", dir: "auto", dataset: { id }, "aria-current": isShown ? "true" : null, onclick: () => this.onopen(id) }, name,
     );
     const tools = [
       iconButton("edit", `Rename: ${name}`, () => this.#rename(id, item)),
@@ -60,11 +64,13 @@ export class ConversationList {
       }
       await this.refresh();
     };
-    field.addEventListener("keydown", ({ key }) => {
-      if (key === "Enter") done(true);
-      if (key === "Escape") done(false);
+    field.addEventListener("keydown", async ({ key }) => {
+      if (key !== "Enter" && key !== "Escape") return;
+      await done(key === "Enter");
+      this.items.querySelector(`[data-id="${id}"]`)?.focus();
     });
     field.onblur = () => done(true);
+    this.#drawn = "";
     item.replaceChildren(field);
     field.select();
   }

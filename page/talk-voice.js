@@ -1,6 +1,6 @@
 // The voice of the Talk tab: replies spoken while they are written, and "hold to talk".
 
-import { send } from "./api.js";
+import { post, send } from "./api.js";
 import { record } from "./sound.js";
 
 const FIRST_CLAUSE = 40; // characters after which the first piece may end at a comma: to be heard soon
@@ -137,8 +137,7 @@ export class Microphone {
       const form = new FormData();
       form.append("file", await this.#recording.stop(), "said.wav");
       form.append("model", "whisper-1");
-      const answer = await send("/v1/audio/transcriptions", { method: "POST", body: form });
-      const { text } = await answer.json();
+      const { text } = await post("/v1/audio/transcriptions", form);
       this.#to("idle");
       this.onheard(text.trim());
     } catch (error) {

@@ -8,7 +8,7 @@ import { chosenOptions, hasSettings, openSettings, systemPrompt } from "./talk-s
 import { SpokenReply } from "./talk-voice.js";
 import { reply } from "./reply.js";
 import { Player } from "./sound.js";
-import { choice, choose, conversation, keep, newConversation, others, troubles } from "./store.js";
+import { choice, choose, conversation, keep, newConversation, newId, others, troubles } from "./store.js";
 import { announce, el, iconButton, problem, say } from "./ui.js";
 
 const KEEP_EACH_MS = 3000; // while a reply is written
@@ -176,12 +176,19 @@ class Talk {
   /** Another tab changed a conversation: show it anew, unless something is being written here. */
   async #changedElsewhere(id) {
     await this.list.refresh();
-    if (id !== this.#conversation.id || this.#writing) return;
     const kept = await conversation(id);
-    if (kept && kept.revision > this.#conversation.revision && !this.#writing) {
+    if (id !== this.#conversation.id) return;
+    if (!kept) this.#deletedElsewhere();
+    else if (kept.revision > this.#conversation.revision && !this.#writing) {
       this.#conversation = kept;
       this.#draw();
     }
+  }
+
+  /** What is on the screen stays there; going on with it makes a new conversation of it. */
+  #deletedElsewhere() {
+    this.#conversation = { ...this.#conversation, id: newId(), revision: 0 };
+    say("This conversation was deleted in another tab. If you go on with it here, it is kept as a new one.", { seconds: 30 });
   }
 
   async #keep() {

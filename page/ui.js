@@ -85,27 +85,18 @@ export function mending(mend) {
   return el("a", { href: `#models/${name}`, onclick: (event) => event.currentTarget.closest("dialog")?.close() }, `Fetch ${name} under Models.`);
 }
 
-/** A listener for a button that begins something and then ends it: the second click of a double click does
-    nothing, or it would undo the first. */
-export function single(work) {
-  return (event) => {
-    if (event.detail < 2) work(event);
-  };
-}
-
-/** Do async `work` while a button is disabled, so that a second click does nothing; a failure is shown. */
+/** Do async `work` while a button is off, so that a second click does nothing; a failure is shown. */
 export async function busy(button, work, where) {
-  if (button.disabled) return undefined;
-  button.disabled = true;
-  button.setAttribute("aria-busy", "true");
+  if (button.hasAttribute("aria-busy")) return undefined;
+  // Not `disabled`: that takes the focus away.
+  for (const state of ["aria-busy", "aria-disabled"]) button.setAttribute(state, "true");
   try {
     return await work();
   } catch (error) {
     problem(error, where);
     return undefined;
   } finally {
-    button.disabled = false;
-    button.removeAttribute("aria-busy");
+    for (const state of ["aria-busy", "aria-disabled"]) button.removeAttribute(state);
   }
 }
 

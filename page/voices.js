@@ -4,7 +4,7 @@ import { get, send } from "./api.js";
 import { newVoice } from "./new_voice.js";
 import { Playback, only } from "./playback.js";
 import { Player } from "./sound.js";
-import { busy, el, iconButton, mending, problem, say, single } from "./ui.js";
+import { busy, el, iconButton, mending, problem, say } from "./ui.js";
 import { verdict } from "./verdict.js";
 
 const TYPES = { cloned: "Your own voices", standard: "Standard voices", studio: "Studio voices" };
@@ -77,7 +77,7 @@ class Voices {
     if (this.#leaving.has(voice.id)) return this.#leavingCard(voice);
     const isOwn = voice.type === "cloned";
     const wrong = el("div");
-    const play = iconButton("play", `Listen to ${voice.name}`, single(() => this.#listen(play, voice, wrong)), { class: "icon-button is-main" });
+    const play = iconButton("play", `Listen to ${voice.name}`, () => this.#listen(play, voice, wrong), { class: "icon-button is-main" });
     const own = isOwn && [
       iconButton("list", `About ${voice.name}`, (event) => busy(event.currentTarget, () => this.#about(voice))),
       iconButton("trash", `Delete ${voice.name}`, () => this.#ask(voice)),
@@ -150,6 +150,7 @@ class Voices {
     this.#leaving.set(voice.id, { until: Date.now() + UNDO_S * 1000, left, end });
     this.#tick(voice.id);
     this.#draw();
+    left.closest("article")?.querySelector("button").focus();
   }
 
   #tick(id) {

@@ -95,11 +95,13 @@ def complaints() -> Iterator[Complaints]:
 def open_page(
     browser: "Browser", server: Server, complaints: Complaints
 ) -> Iterator[Callable[..., "Page"]]:
-    """Opens pages, each in a browser of its own (nothing kept) with these options of a context."""
+    """Opens pages, each in a browser of its own (nothing kept) with these options of a context; `script`
+    is run before those of the page."""
     contexts = []
 
-    def opened(path: str = "/", url: str = server.url, **options: Any) -> "Page":
+    def opened(path: str = "/", url: str = server.url, script: str = "", **options: Any) -> "Page":
         context = browser.new_context(**options)
+        context.add_init_script(script)
         context.set_default_timeout(PATIENCE_MS)
         contexts.append(context)
         page = context.new_page()

@@ -420,6 +420,57 @@ def test_two_tabs_do_not_overwrite_each_other(page: "Page", complaints: Complain
     expect(other.locator(".talk-messages")).to_contain_text("Other reply.")
 
 
+def test_a_conversation_deleted_in_another_tab_stays_deleted_until_it_goes_on_here(
+    page: "Page", complaints: Complaints
+) -> None:
+    from playwright.sync_api import expect
+
+    held: list[Route] = []
+    page.route("**/v1/chat/completions", lambda route: held.append(route))
+    send(page, "Start")
+    expect(page.locator(".talk-list-name")).to_have_text("Start")
+    other = page.context.new_page()
+    complaints.watch(other)
+    other.goto(page.url)
+    other.locator(".talk-list-name").hover()
+    other.get_by_role("button", name="Delete: Start").click()
+    expect(page.get_by_text("was deleted in another tab").first).to_be_visible()
+    held[0].fulfill(content_type="text/event-stream", body=chunks("Reply.") + DONE)
+    written(page)
+    expect(last_reply(page)).to_contain_text("Reply.")  # on the screen nothing is lost
+    other.reload()
+    for each in (page, other):
+        expect(each.get_by_text("Your conversations stay in this browser.")).to_be_visible()
+    says(page, chunks("More.") + DONE)
+    send(page, "Go on")
+    expect(other.locator(".talk-list-name")).to_have_text("Start")
+    other.locator(".talk-list-name").click()
+    expect(other.locator(".message")).to_have_count(4)
+
+
+def test_a_deletion_that_is_undone_lets_both_tabs_go_on(
+    page: "Page", complaints: Complaints
+) -> None:
+    from playwright.sync_api import expect
+
+    says(page, chunks("Reply.") + DONE)
+    send(page, "Start")
+    written(page)
+    page.get_by_role("button", name="Delete: Start").click()
+    page.get_by_role("button", name="Undo").click()
+    other = page.context.new_page()
+    complaints.watch(other)
+    other.goto(page.url)
+    for number, each in enumerate((other, page), 2):
+        says(each, chunks("More.") + DONE)
+        each.locator(".talk-list-name").click()
+        send(each, "Go on")
+        expect(each.locator(".message")).to_have_count(2 * number)
+        written(each)
+    expect(other.locator(".message")).to_have_count(6)
+    expect(other.locator(".talk-list-name")).to_have_count(1)
+
+
 def test_where_the_browser_keeps_nothing_the_page_says_so_and_works(
     open_page: Callable[..., "Page"],
 ) -> None:
