@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from engine_room import schemas
 from engine_room.door import Door
@@ -42,7 +43,7 @@ def bare_app(
         },
     )
     page = Page()
-    app.add_route("/", page.index, include_in_schema=False)
+    app.router.routes.append(Route("/", GZipMiddleware(page.index), methods=["GET"]))
     app.mount(PREFIX, GZipMiddleware(page))
     # The last one added is the outermost: errors of the door carry CORS headers too.
     app.add_middleware(Door, settings=settings, metrics=metrics, failures=failures)

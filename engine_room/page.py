@@ -3,9 +3,9 @@
 import mimetypes
 from typing import Any
 
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 from engine_room.settings import PROJECT_DIR
 
@@ -48,9 +48,10 @@ class Page(StaticFiles):
         response.headers.update(HEADERS)
         return response
 
-    async def index(self, request: Request) -> Response:
-        """The page."""
-        return await self.get_response("index.html", request.scope)
+    async def index(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The page, as an ASGI app."""
+        response = await self.get_response("index.html", scope)
+        await response(scope, receive, send)
 
 
 def is_of_page(path: str) -> bool:

@@ -31,12 +31,14 @@ class Models {
     this.offers = el("ul", { class: "rows" });
     this.more = el("button", { type: "button", class: "button is-small", onclick: () => this.#showAll() });
     this.dialog = el("dialog", { "aria-label": "Are you sure?" });
-    this.node = el("div", { class: "column" }, el("h1", {}, "Models"), this.lead, this.wrong, this.downloads.node,
-      el("section", { class: "card stack", "aria-label": "On this machine" }, el("h2", {}, "On this machine"), this.here),
-      el("section", { class: "card stack", "aria-label": "Can be fetched" }, el("h2", {}, "Can be fetched"),
+    // Shown when they are filled: drawn before, one would jump when the other is.
+    this.lists = [
+      el("section", { class: "card stack", "aria-label": "On this machine", hidden: true }, el("h2", {}, "On this machine"), this.here),
+      el("section", { class: "card stack", "aria-label": "Can be fetched", hidden: true }, el("h2", {}, "Can be fetched"),
         el("div", { class: "fields" }, field("Search", this.search), field("For", this.kind)),
         el("label", { class: "check" }, this.fitting, "Only what fits the memory that is free now"), this.offers, this.more, this.#other()),
-      this.dialog);
+    ];
+    this.node = el("div", { class: "column" }, el("h1", {}, "Models"), this.lead, this.wrong, this.downloads.node, this.lists, this.dialog);
     this.told = { data: [], here: [] };
     this.models = [];
   }
@@ -78,6 +80,7 @@ class Models {
     }
     this.#drawHere();
     this.#drawOffers();
+    for (const each of this.lists) each.hidden = false;
   }
 
   #drawHere() {

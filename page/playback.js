@@ -119,7 +119,8 @@ export class Playback {
     try {
       await this.#audio.play();
     } catch (error) {
-      if (error.name !== "AbortError") problem(new ApiProblem("This browser cannot play this sound."));
+      // Not allowed: nothing was clicked yet, as when a link leads to a sound. The button waits for that.
+      if (!["AbortError", "NotAllowedError"].includes(error.name)) problem(new ApiProblem("This browser cannot play this sound."));
     }
   }
 

@@ -27,7 +27,7 @@ export async function open(section) {
   const status = new Status();
   section.append(status.element);
   section.addEventListener("shown", () => status.shown());
-  await status.read();
+  await status.begin();
   setInterval(() => {
     if (!section.hidden && !document.hidden) status.read();
   }, EVERY_MS);
@@ -45,17 +45,21 @@ class Status {
     this.numbers = el("dl", { class: "tiles" });
     this.failures = el("div", { class: "stack" });
     this.keyPlace = el("section", { class: "card stack", "aria-labelledby": "key-title" });
-    this.element = el(
-      "div", { class: "column" }, this.title, this.lead,
+    this.element = el("div", { class: "column" }, this.title, this.lead);
+    this.#drawKey(false);
+  }
+
+  /** Show the rest when the server has told it: drawn before, it would jump when that comes. */
+  async begin() {
+    await this.read();
+    const parts = el("section", { class: "card stack", "aria-labelledby": "parts-title" }, el("h2", { id: "parts-title" }, "Parts"), this.parts);
+    this.element.append(...[
       this.numbers,
-      el("div", { class: "two" },
-        el("section", { class: "card stack", "aria-labelledby": "parts-title" }, el("h2", { id: "parts-title" }, "Parts"), this.parts),
-        connecting()),
+      el("div", { class: "two" }, parts, connecting()),
       microphone(),
       this.keyPlace,
       el("section", { class: "card stack", "aria-labelledby": "failures-title" }, el("h2", { id: "failures-title" }, "Last failures"), this.failures),
-    );
-    this.#drawKey(false);
+    ].filter(Boolean));
   }
 
   /** The tab is looked at: where it was opened for the key, that is at hand. */

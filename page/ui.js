@@ -106,11 +106,13 @@ export async function copy(text) {
     await navigator.clipboard.writeText(text);
     return true;
   } catch {
+    const before = document.activeElement;
     const area = el("textarea", { class: "unseen", value: text, "aria-hidden": "true" });
     document.body.append(area);
     area.select();
     const isCopied = document.execCommand("copy");
     area.remove();
+    before.focus({ preventScroll: true });
     return isCopied;
   }
 }

@@ -47,6 +47,12 @@ def test_what_is_no_file_of_the_page_is_404_in_the_error_shape(server: Server, p
         assert answer.json()["error"]["type"] == "invalid_request_error"
 
 
+@pytest.mark.parametrize("path", ["/", "/page/app.js", "/page/style.css"])
+def test_the_page_comes_packed(server: Server, path: str) -> None:
+    with server.http() as http:
+        assert http.get(path).headers["content-encoding"] == "gzip"
+
+
 def test_the_page_weighs_little_on_its_way_to_the_browser(server: Server) -> None:
     kinds = (".html", ".css", ".js", ".svg")
     files = [path.relative_to(PAGE_DIR) for path in PAGE_DIR.rglob("*") if path.suffix in kinds]
@@ -123,6 +129,27 @@ def test_a_tab_fits_its_screen_and_everyone_can_use_it(
     screenshot(page, f"{tab}-{size}-{scheme}")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert serious_findings(page) == []
+
+
+# Chromium's own count: how much of the screen moved, and how far. The field calls less than 0.1 good.
+SHIFTS = """
+window.moved = 0;
+new PerformanceObserver((list) => {
+  for (const each of list.getEntries()) window.moved += each.value;
+}).observe({ type: "layout-shift", buffered: true });
+"""
+
+
+@each_tab
+@pytest.mark.parametrize("size", SIZES)
+def test_nothing_that_is_shown_moves_while_the_rest_of_a_tab_comes(
+    open_page: Callable[..., "Page"], tab: str, size: str
+) -> None:
+    width, height = SIZES[size]
+    page = open_page(f"/#{tab}", viewport={"width": width, "height": height})
+    page.evaluate(SHIFTS)
+    page.wait_for_load_state("networkidle")
+    assert page.evaluate("window.moved") < 0.1
 
 
 def test_a_part_that_cannot_be_loaded_says_so(page: "Page", complaints: Complaints) -> None:

@@ -110,6 +110,28 @@ def test_earlier_ones_are_played_and_shared_by_a_link(
     ).to_be_visible()
 
 
+def test_where_a_browser_wants_a_click_first_a_link_shows_the_sound_and_waits(
+    speak: "Locator", open_page: Callable[..., "Page"], server: Server
+) -> None:
+    from playwright.sync_api import expect
+
+    say(speak, "Wait for a click.")
+    with server.http() as http:
+        kept = http.get("/v1/audio/speech/kept").json()["data"][0]["id"]
+    page = open_page()
+    # As Safari and Firefox do; the browser of the tests allows it always.
+    refusal = "() => Promise.reject(new DOMException('no', 'NotAllowedError'))"
+    page.evaluate(f"() => {{ HTMLMediaElement.prototype.play = {refusal}; }}")
+    page.evaluate("id => { location.hash = `speak/${id}`; }", kept)
+    shown = page.locator("section#speak")
+    expect(shown.get_by_role("button", name="Play: the speech")).to_be_visible()
+    expect(shown.get_by_role("slider", name="Place in: the speech")).to_have_attribute(
+        "aria-valuetext", re.compile(r"of 0:0[1-9]")
+    )
+    page.wait_for_load_state("networkidle")
+    assert page.get_by_role("alert").count() == 0
+
+
 def test_a_link_to_nothing_says_so(
     open_page: Callable[..., "Page"], complaints: Complaints
 ) -> None:

@@ -148,6 +148,22 @@ def test_a_key_that_no_request_can_carry_is_not_kept(status: "Page") -> None:
     expect(status.get_by_role("heading", level=1)).to_have_text("All is well")
 
 
+def test_a_page_from_elsewhere_without_https_copies_too_and_the_focus_stays(
+    open_page: Callable[..., "Page"], server: Server, complaints: Complaints
+) -> None:
+    from playwright.sync_api import expect
+
+    complaints.expected = ["403"]
+    port = server.url.rsplit(":", 1)[1]
+    page = open_page("/#status", url=f"http://elsewhere.test:{port}")
+    copy = page.get_by_role("button", name="Copy the base URL")
+    copy.press("Enter")
+    expect(page.get_by_role("status").filter(has_text="Copied.")).to_be_attached()
+    expect(copy).to_be_focused()
+    page.get_by_label("API key").press("ControlOrMeta+V")
+    expect(page.get_by_label("API key")).to_have_value(f"http://elsewhere.test:{port}/v1")
+
+
 def test_a_page_from_elsewhere_without_https_says_how_to_get_the_microphone(
     open_page: Callable[..., "Page"], server: Server, complaints: Complaints
 ) -> None:
