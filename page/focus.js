@@ -33,7 +33,9 @@ function check() {
   checking = null;
   const { activeElement } = document;
   const isLost = activeElement === document.body || !isUsable(activeElement);
-  if (last && isLost && !document.querySelector("dialog[open]")) heir(last)?.focus();
+  const next = last && isLost && !document.querySelector("dialog[open]") ? heir(last) : null;
+  // On a phone a text field would raise the keyboard.
+  if (!next?.matches("input, textarea") || matchMedia("(pointer: fine)").matches) next?.focus();
 }
 
 /** What was there itself, as it is drawn now; else the nearest of those around it. */
@@ -50,7 +52,9 @@ function heir({ at, order }) {
 }
 
 function isUsable(control) {
-  return !control.disabled && control.checkVisibility({ visibilityProperty: true });
+  if (control.disabled) return false;
+  // Safari before 17.4 has no `checkVisibility`.
+  return control.checkVisibility?.({ visibilityProperty: true }) ?? control.getClientRects().length > 0;
 }
 
 function nameOf(control) {

@@ -82,7 +82,6 @@ def test_what_is_offered_says_its_size_and_whether_it_fits_and_what_is_here_is_n
     assert "GB" in tiny["memory"]
     assert tiny["terms"] == ""
     assert "non-commercial" in offers["xtts_v2"]["terms"]
-    assert "xtts-license" in offers["xtts_v2"]["mend"]
     here = {model["id"]: model for model in told["here"]}
     assert here["smollm2-135m-instruct"]["bundled"]
     (own_server.folder / "models").mkdir(exist_ok=True)
