@@ -67,7 +67,8 @@ class Talk {
   async start() {
     troubles.addEventListener("trouble", ({ detail }) => say(detail, { isProblem: true }));
     others.addEventListener("changed", ({ detail }) => this.#changedElsewhere(detail));
-    this.#show(this.#conversation);
+    this.#draw();
+    this.#offerFocus();
     await Promise.all([this.#readModels(), this.#readVoices(), this.list.refresh()]);
   }
 
@@ -75,6 +76,11 @@ class Talk {
   shown() {
     if (this.#isStarted) Promise.all([this.#readModels(), this.#readVoices()]);
     this.#isStarted = true;
+    this.#offerFocus();
+  }
+
+  /** Writing can begin at once, unless somebody is elsewhere already. */
+  #offerFocus() {
     if (document.activeElement === document.body) this.composer.focus();
   }
 
