@@ -50,7 +50,7 @@ def is_untouched(page: "Page") -> bool:
     [
         ("word " * 40_000, "input has 200,000 characters; at most 20,000 are spoken at once"),
         ("👩‍👩‍👧‍👦🔥😀", "nothing in it that can be spoken"),
-        (NAMES["right-to-left"], "speak English only"),
+        (NAMES["right-to-left"], "speaks English only"),
         (NAMES["html"], "nothing in it that can be spoken"),
     ],
     ids=["200 kB", "emoji", "right-to-left", "html"],
