@@ -517,6 +517,22 @@ def test_names_of_models_and_voices_are_shown_as_the_text_that_they_are(page: "P
     assert page.evaluate("window.hacked") is None
 
 
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+def test_a_short_text_on_top_covers_none_of_the_choices(
+    page: "Page", size: tuple[int, int]
+) -> None:
+    from playwright.sync_api import expect
+
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.get_by_role("button", name=re.compile("Attach an image")).click()
+    toast = page.locator(".toast")
+    expect(toast).to_be_visible()
+    shown, bar = toast.bounding_box(), page.locator(".talk-bar").bounding_box()
+    assert shown
+    assert bar
+    assert shown["y"] >= bar["y"] + bar["height"]
+
+
 @pytest.fixture(scope="module")
 def seeing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with a tiny model that sees, beside the bundled one."""
