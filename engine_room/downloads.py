@@ -25,7 +25,7 @@ from engine_room.jobs import Deliver, Done, Event, Failed, Job
 from engine_room.offers import Offers
 from engine_room.schemas_models import Download
 from engine_room.settings import Settings
-from engine_room.xtts.licence import COMMAND, keep_agreement
+from engine_room.xtts.licence import COMMAND, SETTING, answer, keep_agreement
 
 if TYPE_CHECKING:  # they bring the hub's library, which takes half a second to load
     from engine_room.fetch_plan import Plan
@@ -139,13 +139,8 @@ class Downloads:
         from engine_room.hub import Hub
 
         plan = plan_for(running.state.model, self._offers, Hub(self._endpoint))
-        is_agreed = running.turn.accept_license or self._settings.accept_xtts_license
-        if plan.offer and plan.offer.ask and not is_agreed:
-            raise Forbidden(
-                f"{plan.id} is under the {plan.licence}, and nobody has said that they agree to it. Its "
-                "terms are in GET /v1/models/offers, and on the page (Models): who agrees asks again with "
-                f"`accept_license`: true, or on a terminal with: {COMMAND}, and starts the server again."
-            )
+        if plan.offer and plan.offer.ask:
+            self._check_agreed(plan, running.turn)
         with self._lock:
             same = [each for each in self._running() if each.plan and each.plan.files == plan.files]
             for other in same:
@@ -159,6 +154,23 @@ class Downloads:
             if other.thread:
                 other.thread.join()
         return plan
+
+    def _check_agreed(self, plan: "Plan", turn: DownloadTurn) -> None:
+        """Raise Forbidden unless the setting agrees to the licence; where nobody set it, the request."""
+        said = answer(self._settings)
+        if said or (said is None and turn.accept_license):
+            return
+        if said is None:
+            why = (
+                "nobody has said that they agree to it. Its terms are in GET /v1/models/offers, and on the "
+                "page under Models: who agrees asks again with `accept_license`: true."
+            )
+        else:
+            why = (
+                f"{SETTING} says no to it. Who agrees after all says so with: {COMMAND}, and starts the "
+                "server again."
+            )
+        raise Forbidden(f"{plan.id} is under the {plan.licence}, and {why}")
 
     def _fetch(self, running: "_Running", plan: "Plan") -> None:
         from engine_room.fetching import Fetcher

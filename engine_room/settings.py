@@ -237,7 +237,7 @@ class Settings(BaseSettings):
     accept_xtts_license: bool = Field(
         False,
         description="whether you agree to XTTS's licence (Coqui Public Model License: non-commercial use "
-        "only); without it cloned voices do not speak",
+        "only); without it, or a yes when the model was fetched, cloned voices do not speak",
     )
     xtts_device: str = Field(
         "auto",

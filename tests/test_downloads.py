@@ -165,11 +165,16 @@ def test_who_agrees_to_the_licence_as_they_ask_has_cloned_voices_without_a_resta
     tmp_path: Path,
 ) -> None:
     files = dict.fromkeys(("config.json", "model.pth", "vocab.json", "speakers_xtts.pth"), DATA)
-    settings = Settings(_env_file=None, models_dir=tmp_path, accept_xtts_license=False)
+    settings = Settings(_env_file=None, models_dir=tmp_path)
+    refusing = Settings(_env_file=None, models_dir=tmp_path, accept_xtts_license=False)
     with local_hub() as hub:
         hub.repos["coqui/XTTS-v2"] = Repo(files)
-        looking = Looking(hub, tmp_path, accept_xtts_license=False)
-        assert looking.fetch("xtts_v2", accept_license=True).status == "done"
+        with pytest.raises(Forbidden, match="nobody has said"):
+            Looking(hub, tmp_path).fetch("xtts_v2")
+        with pytest.raises(Forbidden, match="ACCEPT_XTTS_LICENSE says no"):
+            Looking(hub, tmp_path, accept_xtts_license=False).fetch("xtts_v2", accept_license=True)
+        assert Looking(hub, tmp_path).fetch("xtts_v2", accept_license=True).status == "done"
+    assert cloning_status(refusing).state == "unavailable"
     assert cloning_status(settings).state == "ready"
     (tmp_path / "xtts_v2" / "tos_agreed.txt").unlink()
     assert "nobody has said that they agree" in str(cloning_status(settings).reason)

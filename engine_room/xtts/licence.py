@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from engine_room.settings import ENV_FILE, keep_setting
+from engine_room.settings import ENV_FILE, Settings, keep_setting
 
 SETTING = "ACCEPT_XTTS_LICENSE"
 COMMAND = f"{sys.executable} openai_api.py xtts-license"
@@ -26,9 +26,15 @@ The licence itself is what counts: https://coqui.ai/cpml (also LICENSE.txt of co
 """
 
 
-def is_agreed(folder: Path, is_set: bool) -> bool:
-    """Whether the licence of the model in a folder is agreed to: by the setting, or by the file in it."""
-    return is_set or (folder / AGREED_FILE).is_file()
+def answer(settings: Settings) -> bool | None:
+    """What the setting says; None where nobody has set it."""
+    return settings.accept_xtts_license if SETTING.lower() in settings.model_fields_set else None
+
+
+def is_agreed(settings: Settings, folder: Path) -> bool:
+    """Whether the licence of the model in a folder is agreed to: by the setting, else by the file in it."""
+    said = answer(settings)
+    return (folder / AGREED_FILE).is_file() if said is None else said
 
 
 def keep_agreement(folder: Path) -> None:

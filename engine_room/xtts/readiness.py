@@ -46,7 +46,7 @@ def cloning_status(settings: Settings, folder: XttsFolder | None = None) -> Stat
             f"The XTTS model in {folder.path} has no {', '.join(folder.missing)}.",
             f"Put the missing files into {folder.path}.",
         )
-    if not is_agreed(folder.path, settings.accept_xtts_license):
+    if not is_agreed(settings, folder.path):
         return Status(
             "unavailable",
             f"XTTS is under the {LICENCE}, and nobody has said that they agree to it.",
