@@ -393,6 +393,29 @@ def test_a_conversation_deleted_while_its_reply_is_written_stays_deleted(page: "
     expect(page.get_by_text("Your conversations stay in this browser.")).to_be_visible()
 
 
+def test_a_conversation_named_while_its_reply_is_written_stays_one(page: "Page") -> None:
+    from playwright.sync_api import expect
+
+    page.evaluate(ENDLESS)
+    send(page, "Tell me a very long story.")
+    expect(last_reply(page)).to_contain_text(re.compile(r"\w+ \w+"))
+    rename = page.get_by_role("button", name=re.compile("^Rename"))
+    field = page.get_by_label("Name of the conversation")
+    rename.click()
+    field.fill("The whale")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("The whale")
+    expect(page.get_by_role("button", name="Stop writing")).to_be_visible()
+    rename.click()
+    field.fill("Half a na")
+    page.get_by_role("button", name="Stop writing").evaluate("(button) => button.click()")
+    written(page)
+    expect(last_reply(page)).to_contain_text("Stopped.")
+    page.keyboard.type("me")  # the end of a reply leaves the field as it is
+    page.keyboard.press("Enter")
+    expect(page.locator(".talk-list-name")).to_have_text(["Half a name"])
+
+
 def test_two_tabs_do_not_overwrite_each_other(page: "Page", complaints: Complaints) -> None:
     from playwright.sync_api import expect
 
