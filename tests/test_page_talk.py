@@ -675,6 +675,31 @@ def test_what_is_said_into_the_microphone_is_written_down_and_sent(page: "Page")
     assert "capital of France" in asked[0]["messages"][0]["content"]
 
 
+def test_on_a_phone_the_level_is_seen_and_a_button_stays_on_one_line(page: "Page") -> None:
+    from playwright.sync_api import expect
+
+    width, height = SIZES["phone"]
+    page.set_viewport_size({"width": width, "height": height})
+    page.get_by_label("Voice of the replies").select_option("nova")
+    says(page, chunks("A reply that is long enough to be spoken for some seconds.") + DONE)
+    send(page, "Hello")
+    quiet = page.get_by_role("button", name="Stop speaking")
+    expect(quiet).to_be_visible()
+    lines = """(button) => {
+      const words = new Range();
+      words.selectNodeContents(button.lastChild);
+      return words.getClientRects().length;
+    }"""
+    assert quiet.evaluate(lines) == 1
+    quiet.click()
+    page.get_by_role("button", name="Hold to talk").press("Enter")
+    expect(page.get_by_text("Listening…").first).to_be_visible()
+    level = page.locator(".listening .level").bounding_box()
+    assert level
+    assert level["width"] >= 60
+    page.get_by_role("button", name="Forget what was said").click()
+
+
 def test_a_microphone_that_is_refused_says_what_to_do(open_page: Callable[..., "Page"]) -> None:
     from playwright.sync_api import expect
 
