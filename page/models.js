@@ -56,13 +56,14 @@ class Models {
       el("div", { class: "row is-low" }, el("div", { class: "grow" }, field("Another model of Hugging Face (GGUF)", name)), button), wrong);
   }
 
-  /** A link may name a model to be looked for. */
-  shown() {
-    if (linked()) {
-      this.search.value = linked();
-      this.fitting.checked = false;
-    }
-    return this.refresh();
+  /** A link may name a model to be looked for: it is shown, whatever was looked for before. */
+  async shown() {
+    if (!linked()) return this.refresh();
+    this.search.value = linked();
+    this.kind.value = "";
+    this.fitting.checked = false;
+    await this.refresh();
+    return this.offers.querySelector("button")?.focus(); // below all that is on this machine
   }
 
   async refresh() {
@@ -158,7 +159,8 @@ class Models {
       this.downloads.begin(offer.id, { accept_license: true }).catch(problem);
     };
     const agree = el("button", { type: "button", class: "button is-main", onclick: fetchIt }, "I agree: fetch it");
-    this.#show(`The licence of ${offer.id}`, el("p", { class: "terms" }, offer.terms), agree);
+    const terms = offer.terms.replace(/\n +/g, " "); // broken for terminals, which are wider than a phone
+    this.#show(`The licence of ${offer.id}`, el("p", { class: "terms" }, terms), agree);
     return undefined;
   }
 

@@ -176,13 +176,13 @@ class Speak {
     this.title.textContent = title.length > 80 ? `${title.slice(0, 80).trim()}…` : title;
     this.saver.hidden = !said;
     this.result.hidden = false;
+    this.result.scrollIntoView({ block: "nearest" }); // on a phone it is below what is seen
   }
 
   /** Play one of the earlier ones. */
   async #listen(file, blob) {
     this.#show(file.words || "Speech", null);
     await this.playback.load(blob);
-    this.result.scrollIntoView({ block: "nearest" });
     await this.playback.play();
   }
 

@@ -137,19 +137,22 @@ class Status {
   #drawKey(isWanted) {
     const field = el("input", { type: "password", autocomplete: "off", "aria-label": "API key", value: key(), placeholder: "The key" });
     const keep = el("button", { class: "button is-main" }, "Use this key");
+    const wrong = el("div");
     const use = async (event) => {
       event.preventDefault();
+      wrong.replaceChildren();
       await busy(keep, async () => {
         setKey(field.value.trim());
         await get("/v1/models");
         say(field.value ? "The key works. It stays in this browser." : "No key is sent any more, and none is needed.");
         this.read();
-      });
+      }, wrong); // beside the field: a short text on top would outlast the key that is right
     };
     this.keyPlace.replaceChildren(
       el("h2", { id: "key-title" }, "Key"),
       el("p", { class: "hint" }, isWanted ? "This server wants a key. Whoever started it has it." : "Only a server that was started with keys wants one."),
       el("form", { class: "row", onsubmit: use }, el("div", { class: "grow" }, field), keep),
+      wrong,
     );
   }
 }

@@ -1,15 +1,17 @@
 // The list of conversations beside the Talk tab.
 
-import { conversation, exported, heads, imported, keep, remove, restore } from "./store.js";
+import { conversation, exported, heads, imported, remove, restore } from "./store.js";
 import { busy, download, el, icon, iconButton, say } from "./ui.js";
 
-/** The list. `onopen(id)` when one is chosen, `onnew()` for a fresh one, `onremoved(id)` when one is gone. */
+/** The list. `onopen(id)` when one is chosen, `onnew()` for a fresh one, `onremoved(id)` when one is gone,
+    `onrename(id, title)` to name one. */
 export class ConversationList {
   #shown = null;
   #drawn = ""; // what the list shows: it is drawn anew only when that is another, for the focus in it
+  #isNaming = false; // a name is being typed: the list waits
 
-  constructor({ onopen, onnew, onremoved, onrenamed }) {
-    Object.assign(this, { onopen, onnew, onremoved, onrenamed });
+  constructor({ onopen, onnew, onremoved, onrename }) {
+    Object.assign(this, { onopen, onnew, onremoved, onrename });
     this.items = el("ul", {});
     const file = el("input", { type: "file", class: "unseen", accept: ".json,application/json", "aria-label": "File of conversations", tabindex: "-1" });
     file.addEventListener("change", () => this.#import(file));
@@ -29,7 +31,7 @@ export class ConversationList {
     this.#shown = id;
     const all = await heads();
     const drawn = JSON.stringify([id, all.map((head) => [head.id, head.title])]);
-    if (drawn === this.#drawn) return;
+    if (drawn === this.#drawn || this.#isNaming) return;
     this.#drawn = drawn;
     const items = all.map((head) => this.#item(head));
     this.items.replaceChildren(...(items.length ? items : [el("li", { class: "hint" }, "Your conversations stay in this browser.")]));
@@ -53,15 +55,15 @@ export class ConversationList {
 
   async #rename(id, item) {
     const kept = await conversation(id);
-    if (!kept || item.querySelector("input")) return;
+    if (!kept || this.#isNaming || !item.isConnected) return;
     const field = el("input", { value: kept.title, "aria-label": "Name of the conversation", maxlength: 200, dir: "auto" });
+    this.#isNaming = true;
     const done = async (isWanted) => {
       field.onblur = null;
-      if (isWanted && field.value.trim() && field.value !== kept.title) {
-        kept.title = field.value.trim();
-        await keep(kept);
-        this.onrenamed(kept);
-      }
+      this.#isNaming = false;
+      this.#drawn = "";
+      const title = field.value.trim();
+      if (isWanted && title && title !== kept.title) await this.onrename(id, title);
       await this.refresh();
     };
     field.addEventListener("keydown", async ({ key }) => {
@@ -70,7 +72,6 @@ export class ConversationList {
       this.items.querySelector(`[data-id="${id}"]`)?.focus();
     });
     field.onblur = () => done(true);
-    this.#drawn = "";
     item.replaceChildren(field);
     field.select();
   }

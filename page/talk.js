@@ -36,7 +36,7 @@ class Talk {
       onopen: (id) => this.#open(id),
       onnew: () => this.#show(newConversation()),
       onremoved: (id) => id === this.#conversation.id && this.#show(newConversation()),
-      onrenamed: (renamed) => renamed.id === this.#conversation.id && !this.#writing && this.#show(renamed),
+      onrename: (id, title) => this.#rename(id, title),
     });
     this.composer = new Composer({
       onsend: (text, images) => this.#send(text, images),
@@ -204,6 +204,15 @@ class Talk {
     if (shown === this.#conversation) this.title.textContent = shown.title;
     if (before !== shown.id) say("This conversation went on in another tab. Here it is one of its own now.");
     await this.list.refresh(this.#conversation.id);
+  }
+
+  /** The one that is open gets its name here: a copy of it would go another way than the reply that is written. */
+  async #rename(id, title) {
+    const isOpen = id === this.#conversation.id;
+    const named = isOpen ? this.#conversation : await conversation(id);
+    if (!named) return;
+    named.title = title;
+    await (isOpen ? this.#keep() : keep(named));
   }
 
   // ---------------------------------------------------------------- writing

@@ -9,6 +9,7 @@ export function verdict(told) {
   const found = [...(told.findings ?? []), ...(told.clips ?? []).flatMap((clip) => clip.findings)];
   const seconds = told.speech_s === null || told.speech_s === undefined ? "" : `${told.speech_s.toFixed(1)} seconds of speech. `;
   const good = !found.length && el("p", {}, el("span", { class: "chip is-good" }, "Good"), " A clean recording of good length.");
-  return el("div", { class: "stack" }, el("p", { class: "hint" }, `${seconds}${told.clips?.length ?? 0} recording(s).`), good,
+  const numClips = told.clips?.length ?? 0;
+  return el("div", { class: "stack" }, el("p", { class: "hint" }, `${seconds}${numClips} ${numClips === 1 ? "recording" : "recordings"}.`), good,
     found.map(({ kind, message }) => el("p", {}, el("span", { class: `chip ${KINDS[kind]}` }, kind), ` ${message}`)));
 }

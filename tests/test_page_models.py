@@ -148,6 +148,20 @@ def test_what_can_be_fetched_is_searched_and_says_whether_it_fits(models: "Locat
     expect(offers).to_contain_text("None of the list")
 
 
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+def test_a_link_leads_to_the_model_that_it_names(models: "Locator", size: tuple[int, int]) -> None:
+    from playwright.sync_api import expect
+
+    page = models.page
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    models.get_by_label("For", exact=True).select_option("chat")
+    page.locator("#tab-status").click()
+    page.get_by_role("link", name="Fetch xtts_v2 under Models").click()
+    fetch = models.get_by_role("button", name="Fetch xtts_v2")
+    expect(fetch).to_be_focused()
+    expect(fetch).to_be_in_viewport(ratio=1)
+
+
 def test_xtts_is_fetched_when_its_licence_is_agreed_to(
     models: "Locator", hub: LocalHub, http: httpx.Client
 ) -> None:
@@ -163,6 +177,7 @@ def test_xtts_is_fetched_when_its_licence_is_agreed_to(
     offers.get_by_role("button", name="Fetch xtts_v2").click()
     dialog = models.page.get_by_role("dialog")
     expect(dialog).to_contain_text("non-commercial")
+    assert "for study, research, testing or hobby." in dialog.locator(".terms").inner_text()
     dialog.get_by_role("button", name="Cancel").click()
     assert not [url for url in asked if url.endswith("/download")]
     assert "There is no XTTS model" in cloning(http)["reason"]

@@ -184,6 +184,20 @@ def test_the_copy_button_covers_nothing_of_the_program_on_a_phone(
     assert button["y"] + button["height"] <= program["y"]
 
 
+def test_on_a_phone_what_is_spoken_comes_into_view(page: "Page", speak: "Locator") -> None:
+    from playwright.sync_api import expect
+
+    width, height = SIZES["phone"]
+    page.set_viewport_size({"width": width, "height": height})
+    say(speak, "A short one.")
+    play, tabs = speak.get_by_label("Play: the speech"), page.get_by_role("tablist")
+    expect(play).to_be_in_viewport(ratio=1)
+    shown, bar = play.bounding_box(), tabs.bounding_box()
+    assert shown
+    assert bar
+    assert shown["y"] + shown["height"] <= bar["y"]
+
+
 def test_what_cannot_be_spoken_says_why(
     page: "Page", speak: "Locator", complaints: Complaints
 ) -> None:

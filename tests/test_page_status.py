@@ -130,6 +130,7 @@ def test_where_a_key_is_wanted_everything_leads_to_its_field(
     field.fill("open-sesame")
     page.get_by_role("button", name="Use this key").click()
     expect(page.get_by_text("The key works.").first).to_be_visible()
+    assert page.get_by_text("The server does not know this key.").count() == 0  # now, not later
     expect(page.locator(".tile").filter(has_text="Memory")).to_be_visible()
     page.locator("#tab-talk").click()
     expect(page.get_by_label("Model", exact=True)).to_have_value("smollm2-135m-instruct")

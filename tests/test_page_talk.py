@@ -393,6 +393,29 @@ def test_a_conversation_deleted_while_its_reply_is_written_stays_deleted(page: "
     expect(page.get_by_text("Your conversations stay in this browser.")).to_be_visible()
 
 
+def test_a_conversation_named_while_its_reply_is_written_stays_one(page: "Page") -> None:
+    from playwright.sync_api import expect
+
+    page.evaluate(ENDLESS)
+    send(page, "Tell me a very long story.")
+    expect(last_reply(page)).to_contain_text(re.compile(r"\w+ \w+"))
+    rename = page.get_by_role("button", name=re.compile("^Rename"))
+    field = page.get_by_label("Name of the conversation")
+    rename.click()
+    field.fill("The whale")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("The whale")
+    expect(page.get_by_role("button", name="Stop writing")).to_be_visible()
+    rename.click()
+    field.fill("Half a na")
+    page.get_by_role("button", name="Stop writing").evaluate("(button) => button.click()")
+    written(page)
+    expect(last_reply(page)).to_contain_text("Stopped.")
+    page.keyboard.type("me")  # the end of a reply leaves the field as it is
+    page.keyboard.press("Enter")
+    expect(page.locator(".talk-list-name")).to_have_text(["Half a name"])
+
+
 def test_two_tabs_do_not_overwrite_each_other(page: "Page", complaints: Complaints) -> None:
     from playwright.sync_api import expect
 
@@ -650,6 +673,31 @@ def test_what_is_said_into_the_microphone_is_written_down_and_sent(page: "Page")
     page.mouse.up()
     expect(last_reply(page)).to_contain_text("Paris.")
     assert "capital of France" in asked[0]["messages"][0]["content"]
+
+
+def test_on_a_phone_the_level_is_seen_and_a_button_stays_on_one_line(page: "Page") -> None:
+    from playwright.sync_api import expect
+
+    width, height = SIZES["phone"]
+    page.set_viewport_size({"width": width, "height": height})
+    page.get_by_label("Voice of the replies").select_option("nova")
+    says(page, chunks("A reply that is long enough to be spoken for some seconds.") + DONE)
+    send(page, "Hello")
+    quiet = page.get_by_role("button", name="Stop speaking")
+    expect(quiet).to_be_visible()
+    lines = """(button) => {
+      const words = new Range();
+      words.selectNodeContents(button.lastChild);
+      return words.getClientRects().length;
+    }"""
+    assert quiet.evaluate(lines) == 1
+    quiet.click()
+    page.get_by_role("button", name="Hold to talk").press("Enter")
+    expect(page.get_by_text("Listening…").first).to_be_visible()
+    level = page.locator(".listening .level").bounding_box()
+    assert level
+    assert level["width"] >= 60
+    page.get_by_role("button", name="Forget what was said").click()
 
 
 def test_a_microphone_that_is_refused_says_what_to_do(open_page: Callable[..., "Page"]) -> None:
