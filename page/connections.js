@@ -28,7 +28,7 @@ export const CONNECTIONS = [
     name: "Python",
     steps: (location) => [
       "pip install openai",
-      `client = openai.OpenAI(base_url="${location.origin}/v1", api_key="none-needed")`,
+      `import openai; client = openai.OpenAI(base_url="${location.origin}/v1", api_key="none-needed")`,
       'client.chat.completions.create(model="gpt-4", messages=[{"role": "user", "content": "Hello!"}])',
     ],
   },

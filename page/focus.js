@@ -1,7 +1,7 @@
 // Where the focus goes when what has it disappears: a row that is deleted, a list that is drawn anew, a message that
 // is closed. Browsers then give it to nothing, and who works with the keyboard begins again at the top.
 
-const CONTROLS = "a[href], button, input, select, textarea, summary, [tabindex='0']";
+const CONTROLS = "a[href], button, input:not([tabindex='-1']), select, textarea, summary, [tabindex='0']";
 const PASSING = "dialog, .toasts"; // from these the focus goes back to where it was before
 
 let last = null; // { at, order }: the control that had the focus, as a place in the order of all

@@ -111,6 +111,12 @@ class Transcribe {
     this.savers.hidden = true;
     this.stop.hidden = false;
     this.again.hidden = true;
+    this.#reveal();
+  }
+
+  /** On a phone it is below what is seen. */
+  #reveal() {
+    this.result.scrollIntoView({ block: "nearest" });
   }
 
   #hearEvent(event) {
@@ -121,6 +127,7 @@ class Transcribe {
     this.said.words.push(...words);
     this.said.text = this.said.segments.map((segment) => segment.text).join("").trim();
     this.text.append(this.#segment(event));
+    if (this.said.segments.length === 1) this.#reveal();
     this.state.textContent = `Listening… ${duration(end)} of ${duration(this.playback.seconds)}`;
   }
 

@@ -83,7 +83,7 @@ class Voices {
       iconButton("trash", `Delete ${voice.name}`, () => this.#ask(voice)),
     ];
     return el("article", { class: "card voice", "aria-label": voice.name }, play,
-      el("div", { class: "grow" }, el("h3", { class: "cut", dir: "auto" }, voice.name), el("p", { class: "hint", dir: "auto" }, voice.description)),
+      el("div", { class: "grow" }, el("h3", { dir: "auto" }, voice.name), el("p", { class: "hint", dir: "auto" }, voice.description)),
       el("span", { class: "own" }, own), wrong);
   }
 
@@ -161,7 +161,7 @@ class Voices {
   #leavingCard(voice) {
     const { left, end } = this.#leaving.get(voice.id);
     return el("article", { class: "card voice is-leaving", "aria-label": voice.name },
-      el("div", { class: "grow" }, el("h3", { class: "cut", dir: "auto" }, voice.name),
+      el("div", { class: "grow" }, el("h3", { dir: "auto" }, voice.name),
         el("p", { class: "hint" }, "Is deleted in ", left, ". Close the page, and it stays.")),
       el("button", { type: "button", class: "button is-small", onclick: end }, "Undo"));
   }

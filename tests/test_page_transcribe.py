@@ -208,6 +208,7 @@ def test_it_fits_its_screen_and_everyone_can_use_it(
     page = open_page("/#transcribe", viewport=view, color_scheme=scheme)
     tab = page.locator("section#transcribe")
     write_down(tab, clip)
+    expect(tab.locator(".transcript p").first).to_be_in_viewport(ratio=1)
     tab.get_by_role("button", name="Play from 0:00").click()
     expect(tab.locator(".word.is-lit")).to_have_count(1)
     tab.get_by_role("button", name="Pause: the recording").click()
