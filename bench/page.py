@@ -23,7 +23,7 @@ from bench.startup import Server, fresh_server
 from tests.browser import FLAGS
 
 QUESTIONS = (
-    "What is the capital of France?",
+    "How warm is the sun?",
     "How do I boil an egg?",
     "Tell me about the sea.",
     "Why is the sky blue?",
@@ -83,7 +83,7 @@ def heard_after_s(context: BrowserContext, server: Server, question: str) -> flo
     """Seconds from Enter to the first sound of the reply."""
     page = context.new_page()
     page.goto(f"http://127.0.0.1:{server.port}/")
-    # Its likeliest words: a reply drawn by chance may be in a language that this voice does not speak.
+    # Its likeliest words: one drawn by chance may be in a language that this voice does not speak.
     page.evaluate("localStorage.setItem('choice-option-temperature', '0')")
     page.get_by_label("Voice of the replies").select_option("alloy")
     page.get_by_label("Your message").fill(question)
